@@ -1,0 +1,1 @@
+"""Every way a release starts, and the watcher."""

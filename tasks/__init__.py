@@ -1,0 +1,1 @@
+"""The verbs of a release, and the parts they use."""

@@ -1,0 +1,1 @@
+"""Words, values and errors; free of I/O."""

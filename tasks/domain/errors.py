@@ -1,0 +1,67 @@
+"""What can go wrong, and whether trying again can help.
+
+```
+DavyError
+├── TransientError      the same call may succeed later: retried
+└── PermanentError      it will not: never retried
+    ├── InputError      a field of a file, parameter or request is wrong
+    ├── ConflictError   another release of the service is under way
+    ├── LeaseLostError  another carrier has taken the release over
+    ├── UnhealthyError  a revision did not become, or stay, healthy
+    ├── JudgedError     a verdict does not let the release go on
+    └── JournalError    a journal's hash chain is broken
+```
+
+Adapters raise only these; a vendor's exception is the cause (`raise ... from error`).
+Messages read *subject: observed, expected*.
+"""
+
+from __future__ import annotations
+
+
+class DavyError(Exception):
+    """Base of everything Davy raises on purpose."""
+
+
+class TransientError(DavyError):
+    """The same call may succeed later; verbs retry it."""
+
+
+class PermanentError(DavyError):
+    """Trying again cannot help; the release goes back."""
+
+
+class InputError(PermanentError):
+    """A value from outside is wrong; nothing was touched.
+
+    Args:
+        field: Where the value stands, dotted (``steps.1.share``).
+        found: The value as given.
+        expected: What would have been right.
+    """
+
+    def __init__(self, field: str, found: object, expected: str) -> None:
+        self.field = field
+        self.found = found
+        self.expected = expected
+        super().__init__(f"{field}: found {found!r}, expected {expected}")
+
+
+class ConflictError(PermanentError):
+    """Another release of the service is under way, or holds its lease."""
+
+
+class LeaseLostError(PermanentError):
+    """Another carrier holds the service's lease; this one can change nothing more."""
+
+
+class UnhealthyError(PermanentError):
+    """A revision did not become healthy in time, or a replica of it died."""
+
+
+class JudgedError(PermanentError):
+    """A verdict, or a lack of one, does not let the release go on."""
+
+
+class JournalError(PermanentError):
+    """A journal's hash chain is broken: a line was changed or removed."""

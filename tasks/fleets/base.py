@@ -1,0 +1,55 @@
+"""Fleet: what runs a service's revisions."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Protocol
+
+from tasks.domain.model import Lease, Replica, Revision
+
+
+class Fleet(Protocol):
+    """Runs one service's revisions. Every verb can be repeated; nothing here moves traffic."""
+
+    def observe(self) -> tuple[Replica, ...]:
+        """Every replica of the service that exists now, its health asked now.
+
+        Sorted by slot, version and number. Empty when nothing runs.
+
+        Raises:
+            TransientError: The fleet does not answer; retried.
+        """
+        ...
+
+    def deploy(self, revision: Revision, replicas: int, lease: Lease) -> None:
+        """Converge *revision* to exactly *replicas* copies; does not wait for their health.
+
+        Missing copies are started, copies beyond the number (highest number first) are
+        stopped gracefully. Copies of other versions in the same slot are left alone.
+
+        Raises:
+            TransientError: The fleet does not answer; retried.
+            PermanentError: The command does not exist or cannot run; not retried.
+            LeaseLostError: Another carrier holds the lease; not retried.
+        """
+        ...
+
+    def wait_healthy(self, revision: Revision, replicas: int, within: timedelta) -> None:
+        """Return once *replicas* copies of *revision* are healthy.
+
+        Raises:
+            UnhealthyError: Not in time, or its process keeps ending (said as soon as it is
+                seen, with the last lines of its log); not retried.
+        """
+        ...
+
+    def retire(self, revision: Revision, lease: Lease) -> None:
+        """Stop every copy of *revision* gracefully and forget it. Nothing there is no error.
+
+        Returns once no process of it is left.
+
+        Raises:
+            TransientError: The fleet does not answer; retried.
+            LeaseLostError: Another carrier holds the lease; not retried.
+        """
+        ...

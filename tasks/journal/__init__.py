@@ -1,0 +1,1 @@
+"""The record of a release, and the lease of a service."""

@@ -1,0 +1,1 @@
+"""Judges: pure functions from series to a verdict."""
