@@ -1,0 +1,34 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.domain.settings import settings
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A state folder of the test's own, with ports that are free now."""
+    monkeypatch.setenv("DAVY_HOME", str(tmp_path / "davy"))
+    for name in ("PREFECT", "SUPERVISOR", "ENVOY"):
+        monkeypatch.setenv(f"DAVY_{name}_PORT", str(_free_port()))
+    settings.cache_clear()
+    yield settings().root
+    settings.cache_clear()
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Gives a port of 127.0.0.1 that nothing listens on."""
+    return _free_port
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
