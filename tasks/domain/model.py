@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -203,6 +203,13 @@ class Result(StrEnum):
     MARGINAL = "marginal"
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
+
+    @classmethod
+    def worst(cls, results: Iterable[Result]) -> Result:
+        """The result that decides; with none at all, inconclusive: no data is never a pass."""
+        found = set(results)
+        order = (cls.FAIL, cls.INCONCLUSIVE, cls.MARGINAL, cls.PASS)
+        return next((result for result in order if result in found), cls.INCONCLUSIVE)
 
 
 @dataclass(frozen=True)

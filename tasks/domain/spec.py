@@ -6,6 +6,7 @@ are frozen and refuse unknown keys.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from math import ceil, floor
 from typing import Annotated, Any, Literal
@@ -21,7 +22,7 @@ from pydantic import (
 )
 
 from tasks.domain.model import Match
-from tasks.domain.units import Duration, Share, format_share
+from tasks.domain.units import WHOLE, Duration, Share, format_share
 
 
 class Part(BaseModel):
@@ -208,6 +209,9 @@ class Step(Part):
     bake: PositiveDuration = timedelta(minutes=5)
     """How long it is held, guarded all the time, before it is judged."""
 
+    def __str__(self) -> str:
+        return format_share(self.share)
+
 
 class Preview(Part):
     """A check of the new colour before users reach it."""
@@ -244,7 +248,7 @@ class ServiceFile(Part):
     """How long a candidate that was taken back is kept running, for a look."""
 
 
-def _batch(value: object) -> object:
+def _replicas(value: object) -> object:
     """Accept ``25%`` or a whole number of replicas.
 
     Raises:
@@ -259,7 +263,7 @@ def _batch(value: object) -> object:
     return text
 
 
-Batch = Annotated[str, BeforeValidator(_batch), Field(examples=["25%", "1"])]
+Replicas = Annotated[str, BeforeValidator(_replicas), Field(examples=["25%", "1"])]
 """Replicas, as a number or as a percentage of all."""
 
 
@@ -269,16 +273,43 @@ def _of(batch: str, replicas: int, rounding: Any) -> int:
     return int(batch)
 
 
+@dataclass(frozen=True)
+class Batch:
+    """One move of a rolling release, in replicas.
+
+    Attributes:
+        room: How many of the old version stay while the new ones start.
+        new: How many of the new version run then.
+        old: How many of the old version stay at the end.
+        share: The new version's share, in basis points.
+    """
+
+    room: int
+    new: int
+    old: int
+    share: int
+
+
 class Rolling(ServiceFile):
     """Replace stable's replicas batch by batch."""
 
     strategy: Literal["rolling"] = "rolling"
-    max_surge: Batch = "25%"
+    max_surge: Replicas = "25%"
     """How many replicas more than `replicas` may run; percentages round up."""
-    max_unavailable: Batch = "25%"
+    max_unavailable: Replicas = "25%"
     """How many replicas fewer may be healthy; percentages round down."""
     bake: PositiveDuration = timedelta(minutes=1)
     """How long each batch is watched before it is judged."""
+
+    def batches(self, replicas: int) -> list[Batch]:
+        """How *replicas* copies are replaced within the bounds."""
+        batches: list[Batch] = []
+        new = 0
+        while new < replicas:
+            room = max(0, replicas - new - self.unavailable)
+            new = min(replicas, replicas + self.surge - room)
+            batches.append(Batch(room=room, new=new, old=replicas - new, share=WHOLE * new // replicas))
+        return batches
 
     @property
     def surge(self) -> int:
@@ -302,9 +333,8 @@ class Rolling(ServiceFile):
 
 
 class _Switching(ServiceFile):
-    """What strategies have that switch all traffic at once."""
+    """What strategies have that end with all traffic moved at once to a second set of replicas."""
 
-    preview: Preview = Preview()
     watch: PositiveDuration = timedelta(minutes=1)
     """How long the new version is watched after the switch."""
     scale_down_delay: Duration = timedelta(seconds=30)
@@ -314,6 +344,7 @@ class _Switching(ServiceFile):
 class BlueGreen(_Switching):
     """Run the new colour at full size beside the old one, switch all traffic at once."""
 
+    preview: Preview = Preview()
     strategy: Literal["blue-green"] = "blue-green"
 
 
@@ -321,11 +352,12 @@ class BlueGreenCanary(_Switching):
     """Green at blue's full size, a trickle judged, then all traffic at once."""
 
     strategy: Literal["blue-green-canary"] = "blue-green-canary"
+    preview: Preview = Preview()
     trickle: Step = Step(share=5)
     """The share that is judged before all traffic moves."""
 
 
-class Canary(ServiceFile):
+class Canary(_Switching):
     """Widen a small candidate's share step by step, beside a baseline of the old version."""
 
     strategy: Literal["canary"] = "canary"
@@ -355,9 +387,9 @@ class Canary(ServiceFile):
             raise ValueError(msg)
         return self
 
-    def has_baseline(self, step: Step) -> bool:
-        """Whether the baseline runs in this step, with the candidate's share."""
-        return self.baseline and step.share <= min(self.baseline_until, 5000)
+    def has_baseline(self, share: int) -> bool:
+        """Whether the baseline runs at this share of the candidate (basis points), with the same one."""
+        return self.baseline and share <= min(self.baseline_until, WHOLE // 2)
 
 
 Strategy = Annotated[

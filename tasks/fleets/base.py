@@ -11,6 +11,14 @@ from tasks.domain.model import Lease, Replica, Revision
 class Fleet(Protocol):
     """Runs one service's revisions. Every verb can be repeated; nothing here moves traffic."""
 
+    def check(self, version: str) -> None:
+        """Find what would keep *version* from being deployed; touches nothing.
+
+        Raises:
+            InputError: A field of the service file is wrong; not retried.
+        """
+        ...
+
     def observe(self) -> tuple[Replica, ...]:
         """Every replica of the service that exists now, its health asked now.
 

@@ -12,6 +12,15 @@ from tasks.domain.model import Address, Lease, Slot, Split, Traffic
 class Router(Protocol):
     """Splits one service's requests. Writes are absolute, carry the lease, and can be repeated."""
 
+    def check(self) -> None:
+        """Find what would keep the service from being registered; touches nothing.
+
+        Raises:
+            InputError: A port is in use; not retried.
+            TransientError: The proxy does not answer; retried.
+        """
+        ...
+
     def register(self, lease: Lease) -> None:
         """Make the service known to the proxy: listeners and one cluster per slot.
 

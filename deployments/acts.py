@@ -1,0 +1,155 @@
+"""What a person can do to releases: start one, abort one, roll a service back."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from deployments import prefect_api, stack
+from tasks.domain.errors import InputError
+from tasks.domain.model import Outcome
+from tasks.domain.settings import settings
+from tasks.domain.spec import ServiceFile
+from tasks.journal import Journal, journal_of
+from tasks.opening import preflight, promoted_last, recent, refuse_second
+from tasks.record import Record
+
+ABORT_WITHIN = timedelta(seconds=10)
+"""How long the watcher has to begin an abort; after that the command does it by itself."""
+END_WITHIN = timedelta(minutes=2)
+POLL = 0.1
+
+
+@dataclass(frozen=True)
+class Started:
+    """A release that was asked for.
+
+    Attributes:
+        run: Its flow run in Prefect.
+        url: The run's page.
+    """
+
+    release: str
+    service: str
+    version: str
+    run: str
+    url: str
+
+    @property
+    def journal(self) -> Journal:
+        """Its journal, which exists once the flow has begun."""
+        return journal_of(self.service, self.release)
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a release ended."""
+
+    release: str
+    outcome: str
+    message: str
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return asdict(self)
+
+
+def start_release(service: ServiceFile, version: str, *, say: Callable[[str], None]) -> Started:
+    """Check everything that can be checked, bring up what is missing, and start the flow.
+
+    Raises:
+        InputError: Something in the service file or the version is wrong; nothing was touched.
+        ConflictError: Another release of the service is under way.
+    """
+    bring_up(say)
+    preflight(service, version)
+    release = new_id(service.service, version)
+    parameters = {"service": service.model_dump(mode="json"), "version": version, "release": release}
+    run = prefect_api.create_run(f"{service.strategy}/davy", parameters, key=release)  # type: ignore[attr-defined]
+    return Started(release, service.service, version, run.id, prefect_api.run_url(run.id))
+
+
+def start_rollback(service: str, *, say: Callable[[str], None]) -> Started:
+    """Start the flow that goes back to the previous version.
+
+    Raises:
+        InputError: There is no previous version.
+        ConflictError: A release of the service is under way.
+    """
+    refuse_second(service)
+    previous = promoted_last(service).stable
+    bring_up(say)
+    version = previous.version if previous else ""
+    release = new_id(service, f"back-{version}")
+    run = prefect_api.create_run("rollback/davy", {"service": service, "release": release}, key=release)
+    return Started(release, service, version, run.id, prefect_api.run_url(run.id))
+
+
+def abort(service: str, by: str) -> Ended:
+    """Take back the service's release that is under way; return when it has ended.
+
+    The watcher does it; where no watcher does, this process does.
+
+    Raises:
+        InputError: No release of the service is under way.
+    """
+    record = next((r for r in recent(service) if r.ended is None or r.frozen), None)
+    if record is None:
+        raise InputError("service", service, "a service with a release under way, or a frozen one")
+    journal = journal_of(service, record.release)
+    if not record.frozen:
+        journal.append("abort", by=by)
+        await_end(journal, ABORT_WITHIN if record.reverting is None else END_WITHIN)
+    if Record.read(journal).ended is None or record.frozen:
+        from tasks.restore import take_back  # noqa: PLC0415 - only where the watcher is away
+
+        take_back(journal, reason=f"aborted by {by}", outcome=Outcome.ABORTED, by=by)
+    await_end(journal, END_WITHIN)
+    return ended(Record.read(journal))
+
+
+def await_end(journal: Journal, within: timedelta) -> None:
+    """Wait for the release to end, and longer once somebody is taking it back."""
+    deadline = time.monotonic() + within.total_seconds()
+    while Record.read(journal).ended is None and time.monotonic() < deadline:
+        time.sleep(POLL)
+
+
+def ended(record: Record) -> Ended:
+    """How a release ended, in words."""
+    if record.frozen or record.ended is None:
+        return Ended(record.release, "", "has not ended yet; see 'davy status'")
+    if record.outcome is Outcome.FROZEN:
+        return Ended(record.release, Outcome.ABORTED, "the frozen release was taken back")
+    return Ended(record.release, str(record.outcome), f"{record.outcome}: {record.ended.data['message']}")
+
+
+def bring_up(say: Callable[[str], None]) -> None:
+    """Start the embedded stack where it does not run, and say so."""
+    if not stack.is_up():
+        say("No stack is running here, so it is started (end it with 'davy down').")
+        stack.up(lambda line: say(f"  {line}"))
+
+
+def new_id(service: str, version: str) -> str:
+    """An id for a release that people can read and that no other has."""
+    slug = re.sub(r"[^a-z0-9.]+", "-", version.lower()).strip("-.")[:40]
+    return f"{service}-{slug}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def user() -> str:
+    """The name of the person at this terminal, as the system knows it."""
+    try:
+        return getpass.getuser()
+    except OSError:
+        return f"somebody at {settings().root}"

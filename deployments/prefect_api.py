@@ -1,0 +1,133 @@
+"""The few calls that the command line makes to Prefect's server, over its REST API."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import httpx
+
+from tasks.domain.errors import PermanentError, TransientError
+from tasks.domain.settings import settings
+
+PATIENCE = timedelta(seconds=20)
+"""How long a server that is being restarted, or answers 503, is asked again."""
+
+
+@dataclass(frozen=True)
+class FlowRun:
+    """A flow run as the server knows it.
+
+    Attributes:
+        type: ``SCHEDULED``, ``RUNNING``, ``COMPLETED``, ``FAILED``, ``CRASHED``, ``CANCELLED`` ...
+        state: The state's name, such as ``Promoted``.
+    """
+
+    id: str
+    type: str
+    state: str
+    message: str
+
+    @property
+    def over(self) -> bool:
+        """It will not change any more, unless somebody retries it."""
+        return self.type in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+def server_url() -> str:
+    """Where Prefect's server and UI answer."""
+    return f"http://127.0.0.1:{settings().prefect_port}"
+
+
+def api_url() -> str:
+    """Where Prefect's API answers."""
+    return f"{server_url()}/api"
+
+
+def run_url(run: str) -> str:
+    """The page of a flow run."""
+    return f"{server_url()}/v2/runs/flow-run/{run}"
+
+
+def environment() -> dict[str, str]:
+    """What every process that uses Prefect must have in its environment, before it imports it."""
+    home = settings().root / "prefect"
+    return {
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": api_url(),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
+        "PREFECT_CLI_PROMPT": "false",
+        "DO_NOT_TRACK": "1",
+        "DAVY_HOME": str(settings().root),
+    }
+
+
+def is_healthy() -> bool:
+    """Whether the server answers now."""
+    try:
+        return httpx.get(f"{api_url()}/health", timeout=2).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def has_deployment(name: str) -> bool:
+    """Whether a runner has registered the deployment (``canary/davy``)."""
+    try:
+        return httpx.get(f"{api_url()}/deployments/name/{name}", timeout=5).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def create_run(deployment: str, parameters: dict[str, Any], *, key: str) -> FlowRun:
+    """Ask for a run of a deployment; the same key never makes two runs.
+
+    Raises:
+        PermanentError: The server refuses it (unknown deployment, parameters); not retried.
+        TransientError: The server stayed away; retried by the caller, with the same key.
+    """
+    found = _call("GET", f"/deployments/name/{deployment}")
+    body = {"parameters": parameters, "idempotency_key": key}
+    return _flow_run(_call("POST", f"/deployments/{found['id']}/create_flow_run", body))
+
+
+def read_run(run: str) -> FlowRun:
+    """A flow run's state now.
+
+    Raises:
+        TransientError: The server stayed away; retried by the caller.
+    """
+    return _flow_run(_call("GET", f"/flow_runs/{run}"))
+
+
+def _flow_run(answer: dict[str, Any]) -> FlowRun:
+    state = answer.get("state") or {}
+    return FlowRun(answer["id"], state.get("type", ""), state.get("name", ""), state.get("message") or "")
+
+
+def _call(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    deadline = time.monotonic() + PATIENCE.total_seconds()
+    auth = os.environ.get("PREFECT_API_AUTH_STRING")
+    credentials = tuple(auth.split(":", 1)) if auth else None
+    while True:
+        trouble: str
+        try:
+            answer = httpx.request(method, f"{api_url()}{path}", json=body, timeout=10, auth=credentials)  # type: ignore[arg-type]
+            if answer.is_success:
+                content: dict[str, Any] = answer.json()
+                return content
+            if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
+                msg = f"Prefect's server: {method} {path} answered {answer.status_code}: {answer.text[:400]}"
+                raise PermanentError(msg)
+            trouble = f"answered {answer.status_code}"
+        except httpx.HTTPError as error:
+            trouble = f"gave {type(error).__name__}"
+        if time.monotonic() > deadline:
+            msg = f"Prefect's server: {method} {path} {trouble}, expected an answer from {api_url()}"
+            raise TransientError(msg)
+        time.sleep(0.5)

@@ -1,0 +1,135 @@
+"""The runner: carries out the flow runs of one queue, each in a process of its own.
+
+``python -m deployments.runner releases`` serves the strategies and the rollback;
+``python -m deployments.runner way-back`` serves only the compensating flow, so that no number
+of releases can keep it waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from prefect import Flow, get_client
+from prefect.deployments.runner import EntrypointType, RunnerDeployment
+from prefect.events import AutomationCore, DeploymentEventTrigger, EventTrigger, Posture
+from prefect.events.actions import ChangeFlowRunState
+from prefect.runner import Runner
+from prefect.states import StateType
+
+from flows.blue_green import blue_green
+from flows.blue_green_canary import blue_green_canary
+from flows.canary import canary
+from flows.restore import way_back
+from flows.rollback import rollback
+from flows.rolling import rolling
+from tasks.domain.model import Outcome
+
+NAME = "davy"
+"""Name of each flow's deployment: ``canary/davy``."""
+TAG = "davy-release"
+"""Tag of every release's flow run; the compensating automations listen for it."""
+POLL = 0.5
+"""Seconds between two looks for new flow runs."""
+LOST = ["Crashed", "Failed", "TimedOut", "Cancelled"]
+"""Names of the states in which a run leaves its release to others."""
+STUCK = timedelta(seconds=60)
+"""How long a run may be Cancelling before its release is taken back without it."""
+SILENT = timedelta(seconds=90)
+"""Three heartbeats: a run not heard of for so long has crashed with its runner."""
+
+RELEASES: tuple[Flow[..., Any], ...] = (rolling, blue_green, canary, blue_green_canary, rollback)
+
+
+async def release_deployments() -> list[RunnerDeployment]:
+    """A deployment of each flow that carries releases."""
+    return [
+        await flow.ato_deployment(NAME, tags=[TAG], entrypoint_type=EntrypointType.MODULE_PATH)
+        for flow in RELEASES
+    ]
+
+
+async def way_back_deployments() -> list[RunnerDeployment]:
+    """The compensating flow, started by automations when a release's run is lost."""
+    about_releases: dict[str, Any] = {
+        "match": {"prefect.resource.id": "prefect.flow-run.*"},
+        "match_related": {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"},
+        "for_each": {"prefect.resource.id"},
+        "parameters": {
+            "run": "{{ event.resource.id }}",
+            "state": "{{ event.resource['prefect.state-name'] }}",
+            "parameters": {
+                "__prefect_kind": "json",
+                "value": {"__prefect_kind": "jinja", "template": "{{ flow_run.parameters | tojson }}"},
+            },
+        },
+    }
+    lost = DeploymentEventTrigger(
+        name="a release's run was lost", expect=_events(LOST), posture=Posture.Reactive, **about_releases
+    )
+    stuck = DeploymentEventTrigger(
+        name="a release's run is stuck in Cancelling",
+        after=_events(["Cancelling"]),
+        expect=_events([*LOST, *Outcome]),
+        posture=Posture.Proactive,
+        within=STUCK,
+        **about_releases,
+    )
+    made = await way_back.ato_deployment(
+        NAME, triggers=[lost, stuck], entrypoint_type=EntrypointType.MODULE_PATH
+    )
+    return [made]
+
+
+def zombies() -> AutomationCore:
+    """Marks a run as crashed that has no heartbeat any more, its runner having died with it."""
+    over = [*LOST, *Outcome, "Completed"]
+    return AutomationCore(
+        name="davy: a release's run without heartbeat has crashed",
+        trigger=EventTrigger(
+            match={"prefect.resource.id": "prefect.flow-run.*"},  # type: ignore[arg-type]
+            match_related={"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"},  # type: ignore[arg-type]
+            for_each={"prefect.resource.id"},
+            after=_events(["heartbeat"]),
+            expect=_events(["heartbeat", *over]),
+            posture=Posture.Proactive,
+            within=SILENT,
+        ),
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="no heartbeat any more")],
+    )
+
+
+def _events(names: Sequence[str]) -> set[str]:
+    return {f"prefect.flow-run.{name}" for name in names}
+
+
+async def serve(queue: str) -> None:
+    """Register the queue's deployments and carry out their runs until the process is ended."""
+    await server_answers()
+    runner = Runner(name=f"davy-{queue}", query_seconds=POLL, limit=None, pause_on_shutdown=False)
+    if queue == "way-back":
+        await _replace(zombies())
+    for deployment in await (way_back_deployments() if queue == "way-back" else release_deployments()):
+        await runner.aadd_deployment(deployment)
+    await runner.start()
+
+
+async def server_answers() -> None:
+    """Wait for Prefect's server, which starts more slowly than its runners."""
+    async with get_client() as client:
+        while await client.api_healthcheck() is not None:
+            await asyncio.sleep(POLL)
+
+
+async def _replace(automation: AutomationCore) -> None:
+    async with get_client() as client:
+        for old in await client.read_automations_by_name(automation.name):
+            await client.delete_automation(old.id)
+        await client.create_automation(automation)
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(sys.argv[1]))

@@ -1,0 +1,142 @@
+"""Read a service file, and say what is wrong with it: every field, what was found, what is expected."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from tasks.domain.errors import InputError
+from tasks.domain.spec import (
+    BlueGreen,
+    BlueGreenCanary,
+    Canary,
+    Part,
+    Rolling,
+    ServiceFile,
+    service_adapter,
+)
+
+STRATEGIES: dict[str, type[ServiceFile]] = {
+    "rolling": Rolling,
+    "blue-green": BlueGreen,
+    "canary": Canary,
+    "blue-green-canary": BlueGreenCanary,
+}
+
+
+class ServiceFileError(InputError):
+    """A service file has faults; ``faults`` holds one InputError for each."""
+
+    def __init__(self, path: Path, faults: list[InputError]) -> None:
+        self.faults = faults
+        super().__init__(faults[0].field, faults[0].found, faults[0].expected)
+        self.args = ("\n".join([f"{path} has {len(faults)} fault(s):", *(f"  {fault}" for fault in faults)]),)
+
+
+def load(path: Path) -> ServiceFile:
+    """Read a service file; a relative working directory counts from the file's folder.
+
+    Raises:
+        InputError: No such file, no YAML, or a `ServiceFileError`; not retried.
+    """
+    content = _content(path)
+    strategy = content.get("strategy")
+    if strategy not in STRATEGIES:
+        fault = InputError("strategy", strategy, f"one of {', '.join(STRATEGIES)}")
+        raise ServiceFileError(path, [fault])
+    try:
+        service = service_adapter.validate_python(content)
+    except ValidationError as error:
+        model = STRATEGIES[strategy]
+        raise ServiceFileError(path, [_fault(model, detail) for detail in _first_words(error)]) from error
+    folder = (path.parent / service.fleet.directory).resolve()
+    return service.model_copy(update={"fleet": service.fleet.model_copy(update={"directory": str(folder)})})
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise InputError("service file", str(path), f"a file that can be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError("service file", str(path), f"YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(
+            "service file", type(content).__name__, "YAML with keys such as 'service' and 'strategy'"
+        )
+    return content
+
+
+def _first_words(error: ValidationError) -> list[ErrorDetails]:
+    """The errors, less those that only follow from another one inside the same value."""
+    details = error.errors()
+    deeper = [detail["loc"] for detail in details]
+    return [
+        detail
+        for detail in details
+        if detail["type"] != "too_short"
+        or not any(
+            len(loc) > len(detail["loc"]) and loc[: len(detail["loc"])] == detail["loc"] for loc in deeper
+        )
+    ]
+
+
+def _fault(model: type[ServiceFile], detail: ErrorDetails) -> InputError:
+    loc = detail["loc"][1:]
+    field = ".".join(str(part) for part in loc if part != "[key]") or "service file"
+    if detail["type"] == "missing":
+        return InputError(field, None, "a value")
+    if detail["type"] == "extra_forbidden":
+        return InputError(field, detail["input"], _known_keys(model, loc))
+    if detail["type"] == "value_error":
+        return _said(field, detail)
+    expected = re.sub(r"^(Input|String) should (be )?", "", detail["msg"]).replace("'", "")
+    return InputError(field, detail["input"], f"to {expected}" if expected.startswith("match") else expected)
+
+
+def _said(field: str, detail: ErrorDetails) -> InputError:
+    """What one of our own validators says: ``[field: ]found X, expected Y``."""
+    text = str(detail["ctx"]["error"]) if "ctx" in detail else detail["msg"]
+    before, _, expected = text.partition(", expected ")
+    inner, _, found = before.rpartition("found ")
+    inner = inner.strip().removesuffix(":")
+    where = inner if field == "service file" and inner else ".".join(part for part in (field, inner) if part)
+    return InputError(where, _Verbatim(found), expected)
+
+
+class _Verbatim(str):
+    """Text that is shown as it is, without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _known_keys(model: type[Part], loc: tuple[int | str, ...]) -> str:
+    """Which keys there are where an unknown one stood, the likely one first."""
+    known = _keys_at(model, loc[:-1])
+    close = get_close_matches(str(loc[-1]), known, n=1)
+    return f"no such key; did you mean {close[0]!r}?" if close else f"one of the keys {', '.join(known)}"
+
+
+def _keys_at(model: type[Part], loc: tuple[int | str, ...]) -> list[str]:
+    """The keys of the part that *loc* leads to."""
+    here: Any = model.model_json_schema()
+    definitions = here.get("$defs", {})
+    for part in loc:
+        if isinstance(part, int):
+            here = here.get("items", here)
+        else:
+            here = here.get("properties", {}).get(part, here.get("additionalProperties", {}))
+        for option in [here, *here.get("anyOf", [])]:
+            if "$ref" in option:
+                here = definitions[option["$ref"].rpartition("/")[2]]
+                break
+    return sorted(here.get("properties", {}))

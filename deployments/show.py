@@ -1,0 +1,141 @@
+"""What `davy plan` and `davy status` print."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tasks.domain.errors import DavyError
+from tasks.domain.model import Health
+from tasks.domain.plan import Plan, plan_of
+from tasks.domain.settings import settings
+from tasks.domain.spec import ServiceFile
+from tasks.domain.units import format_duration, format_share
+from tasks.fleets import open_fleet
+from tasks.opening import preflight, recent
+from tasks.record import Record
+from tasks.routers import open_router
+
+
+def print_plan(console: Console, service: ServiceFile, version: str, *, as_json: bool) -> None:
+    """Print each step with its share, bake and replicas; nothing is touched.
+
+    Raises:
+        InputError: The service file or the version would be refused.
+    """
+    stable, replicas = preflight(service, version)
+    plan = plan_of(service, replicas, first=stable is None)
+    before = stable.version if stable else None
+    if as_json:
+        print(json.dumps(_plan_json(service, before, version, plan)))  # noqa: T201
+        return
+    console.print(f"[bold]{service.service}[/]: {before or 'nothing'} → [bold]{version}[/]")
+    table = Table("step", "share", "bake", "replicas", box=None, header_style="dim")
+    for step in plan.steps:
+        table.add_row(step.what, format_share(step.share), format_duration(step.bake), str(step.replicas))
+    console.print(table)
+    limits = ", ".join(sorted(service.analysis.limits)) or "nothing"
+    console.print(
+        f"bakes {format_duration(plan.duration)} in all, at most {plan.surge} replicas at once, judged by {limits}"
+    )
+
+
+def _plan_json(service: ServiceFile, before: str | None, version: str, plan: Plan) -> dict[str, Any]:
+    steps = [
+        {
+            "what": step.what,
+            "share": step.share / 100,
+            "bake_seconds": step.bake.total_seconds(),
+            "replicas": step.replicas,
+        }
+        for step in plan.steps
+    ]
+    return {
+        "service": service.service,
+        "stable": before,
+        "version": version,
+        "steps": steps,
+        "bake_seconds": plan.duration.total_seconds(),
+        "replicas_at_most": plan.surge,
+    }
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """One service now.
+
+    Attributes:
+        split: The live split in words.
+        replicas: Healthy and all, by revision.
+        release: The newest release and how far it is.
+    """
+
+    service: str
+    split: str
+    replicas: dict[str, str]
+    release: str
+    state: str
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "service": self.service,
+            "split": self.split,
+            "replicas": self.replicas,
+            "release": self.release,
+            "state": self.state,
+        }
+
+
+def print_status(console: Console, *, as_json: bool) -> None:
+    """Print every service that has a journal."""
+    folders = sorted(path for path in settings().journals.glob("*") if path.is_dir())
+    found = [status for path in folders if (status := status_of(path.name))]
+    if as_json:
+        print(json.dumps([status.to_json() for status in found]))  # noqa: T201
+        return
+    if not found:
+        console.print("No service was released here yet.")
+        return
+    table = Table("service", "live", "replicas", "last release", "state", box=None, header_style="dim")
+    for status in found:
+        replicas = ", ".join(f"{name} {count}" for name, count in status.replicas.items())
+        table.add_row(status.service, status.split, replicas, status.release, status.state)
+    console.print(table)
+
+
+def status_of(service: str) -> ServiceStatus | None:
+    """The status of one service; None when it was never released."""
+    records = recent(service)
+    if not records:
+        return None
+    record = records[0]
+    try:
+        split = str(open_router(record.service).live() or "none")
+        replicas = _replicas(record)
+    except DavyError as trouble:
+        split, replicas = f"unknown ({trouble})", {}
+    return ServiceStatus(service, split, replicas, record.release, _state(record))
+
+
+def _replicas(record: Record) -> dict[str, str]:
+    observed = open_fleet(record.service).observe()
+    counts: dict[str, str] = {}
+    for revision in sorted({replica.revision for replica in observed}):
+        of_it = [replica for replica in observed if replica.revision == revision]
+        healthy = sum(replica.health is Health.HEALTHY for replica in of_it)
+        counts[f"{revision.slot}@{revision.version}"] = f"{healthy}/{len(of_it)} healthy"
+    return counts
+
+
+def _state(record: Record) -> str:
+    if record.outcome:
+        return str(record.outcome)
+    if record.reverting:
+        return f"going back: {record.reverting.data['reason']}"
+    steps = record.all("intent")
+    return f"under way: {steps[-1].key if steps else 'beginning'}"

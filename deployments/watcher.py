@@ -1,0 +1,160 @@
+"""The watcher: the one part that is always on. It runs the guards of all releases.
+
+It takes back a release whose guard fails, that a person wants taken back, or that nobody
+carries on, and retires what releases left to be retired later. It knows nothing of Prefect.
+Run it with ``python -m deployments.watcher``; the supervisor keeps it up.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from tasks import guard
+from tasks.domain.errors import ConflictError, DavyError
+from tasks.domain.model import Outcome, Result
+from tasks.domain.settings import settings
+from tasks.journal import Journal, all_journals, read_lease
+from tasks.record import Record
+from tasks.release import Carrier
+from tasks.restore import take_back
+
+ROUND = 0.2
+"""Seconds between two rounds over the open releases."""
+AFTER_TROUBLE = 1.0
+"""Seconds before a release is looked at again after a look that failed."""
+WORKERS = 16
+"""How many releases can be looked at in the same moment."""
+log = logging.getLogger("davy.watcher")
+
+
+class Watcher:
+    """Looks at every release that is not closed, each in a thread of its own for as long as it takes."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Watched] = {}
+        self._closed: set[str] = set()
+        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="watch")
+
+    def run(self) -> None:
+        """Watch until the process is ended."""
+        while True:
+            settings().watcher_pulse.touch()
+            self.look_round()
+            time.sleep(ROUND)
+
+    def look_round(self) -> None:
+        """Start a look at each open release that is not being looked at."""
+        for journal in all_journals():
+            if journal.release not in self._closed:
+                self._open.setdefault(journal.release, Watched(journal))
+        for release, watched in list(self._open.items()):
+            if watched.closed:
+                self._closed.add(release)
+                del self._open[release]
+            elif watched.is_ready:
+                watched.look = self._pool.submit(watched.look_once)
+
+
+class Watched:
+    """One open release."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.look: Future[None] | None = None
+        self.closed = False
+        self._next_check = 0.0
+        self._not_before = 0.0
+
+    @property
+    def is_ready(self) -> bool:
+        """No look is under way, and the last trouble is some time ago."""
+        return (self.look is None or self.look.done()) and time.monotonic() >= self._not_before
+
+    def look_once(self) -> None:
+        """One look; what goes wrong in it is said, and the next look tries again."""
+        try:
+            if not self.journal.exists():
+                return
+            record = Record.read(self.journal)
+            if record.ended:
+                self._retire(record)
+            elif record.abort_asked and not record.reverting:
+                self._take_back(f"aborted by {record.abort_asked.data['by']}", Outcome.ABORTED, "watcher")
+            elif record.reverting:
+                self._go_on_back(record)
+            elif abandoned(record):
+                self._take_back("nobody carries it on", Outcome.ROLLED_BACK, "watcher")
+            elif record.exposed and time.monotonic() >= self._next_check:
+                self._next_check = time.monotonic() + record.service.analysis.interval.total_seconds()
+                self._guard(record)
+        except ConflictError as busy:
+            log.info("%s", busy)
+        except DavyError as trouble:
+            log.warning("%s: %s", self.journal.release, trouble)
+            self._not_before = time.monotonic() + AFTER_TROUBLE
+        except Exception:
+            log.exception("%s: could not be looked at", self.journal.release)
+            self._not_before = time.monotonic() + AFTER_TROUBLE
+
+    def _guard(self, record: Record) -> None:
+        verdict = guard.check(record)
+        if verdict.result is not Result.FAIL:
+            return
+        if guard.overdrawn(record, verdict):
+            self._take_back(verdict.reason, Outcome.ROLLED_BACK, "guard", evidence=verdict.evidence)
+        else:
+            failed = guard.failed_metrics(verdict)
+            self.journal.append("check", failed=failed, reason=verdict.reason, evidence=verdict.evidence)
+
+    def _go_on_back(self, record: Record) -> None:
+        """Go on with a way back whose carrier is gone."""
+        held = read_lease(record.service.service)
+        if not (held and held.alive):
+            self._take_back("", Outcome.ROLLED_BACK, "watcher")
+
+    def _take_back(self, reason: str, outcome: Outcome, by: str, **why: object) -> None:
+        log.info("%s: taking it back: %s", self.journal.release, reason)
+        if why:
+            self.journal.append("check", failed=[], reason=reason, **why)
+        take_back(self.journal, reason=reason, outcome=outcome, by=by)
+
+    def _retire(self, record: Record) -> None:
+        """Retire what is due; close when nothing is left."""
+        due = [revision for revision, when in record.due if when <= datetime.now(UTC)]
+        held = read_lease(record.service.service)
+        if due and not (held and held.alive):
+            carrier = Carrier.resume(self.journal, by="watcher")
+            try:
+                for revision in due:
+                    carrier.remove(revision)
+                    carrier.write("retired", slot=revision.slot, version=revision.version)
+            finally:
+                carrier.let_go()
+        self.closed = Record.read(self.journal).closed
+
+
+def abandoned(record: Record) -> bool:
+    """Whether nobody has carried the release for longer than the service file lets it wait."""
+    held = read_lease(record.service.service)
+    if held is None or held.alive:
+        return False
+    ttl = settings().lease_ttl
+    patience = record.service.resume_within if record.service.on_crash == "resume" else ttl
+    return held.age > patience.total_seconds()
+
+
+def main() -> None:
+    """Run the watcher."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    settings().root.mkdir(parents=True, exist_ok=True)
+    with suppress(KeyboardInterrupt):
+        Watcher().run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Blue-green: the new version at full size beside the old one, then all traffic at once."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.carry import carry_out, prepare
+from tasks.analysis import hold_and_judge, look_first
+from tasks.domain.model import Outcome
+from tasks.domain.spec import BlueGreen
+from tasks.domain.units import WHOLE
+from tasks.promotion import check_preview, retire_later, run_hooks
+from tasks.provision import provision
+from tasks.release import Release
+from tasks.traffic import open_preview, shift_traffic
+
+
+@flow(name="blue-green", flow_run_name="{service.service}-{version}")
+def blue_green(service: BlueGreen, version: str, release: str = "") -> State[None]:
+    """Release *version* of *service* by blue-green; any failure returns all traffic to stable.
+
+    Args:
+        release: The release's id; empty for one made from the flow run's.
+    """
+    return carry_out(switch_at_once, "blue-green", service, version, release)
+
+
+def switch_at_once(release: Release, service: BlueGreen) -> Outcome:
+    """Green at blue's full size, looked at where users don't reach it, then switched and watched."""
+    blue, green = release.old, release.successor
+    prepare(release)
+    provision(release, green, release.replicas)
+    open_preview(release, green)
+    check_preview(release, green, service.preview)
+    run_hooks(release, "before")
+    look_first(release, green)
+    shift_traffic(release, green, WHOLE)
+    hold_and_judge(release, green, WHOLE, service.watch)
+    run_hooks(release, "after")
+    retire_later(release, blue, service.scale_down_delay)
+    return Outcome.PROMOTED

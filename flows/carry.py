@@ -1,0 +1,157 @@
+"""What every strategy's flow has in common: how it begins, is carried on, and ends.
+
+A flow is a function of its release's journal. Each start takes the lease's next epoch, holds
+the live world against the journal, and goes through the steps from the top.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import TypeVar, cast
+
+from prefect import get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Completed, Failed
+
+from tasks.domain.errors import ConflictError, DavyError, LeaseLostError, PermanentError, TransientError
+from tasks.domain.model import Outcome
+from tasks.domain.settings import settings
+from tasks.domain.spec import ServiceFile
+from tasks.journal import Journal, journal_of
+from tasks.opening import open_release
+from tasks.provision import clear_leftovers, provision, register
+from tasks.record import Record, traffic_to_json
+from tasks.release import Carrier, Release
+from tasks.restore import restore
+from tasks.traffic import switch_to
+
+ENDING = timedelta(minutes=3)
+"""How long a flow that was taken over waits for the other carrier to end the release."""
+PATIENCE = timedelta(seconds=30)
+"""How long a proxy or a supervisor may be away when a release begins."""
+
+S = TypeVar("S", bound=ServiceFile)
+
+
+def carry_out(
+    body: Callable[[Release, S], Outcome], kind: str, service: S, version: str, release_id: str
+) -> State[None]:
+    """Carry a release to its end, from wherever its journal says it is.
+
+    Args:
+        body: The strategy.
+        kind: Its name, for the journal.
+        release_id: Empty for a release started from Prefect's UI: the run's own id is taken.
+
+    Returns:
+        The state that the flow ends in: Completed, Failed or Cancelled, named by the outcome.
+    """
+    release_id = release_id or f"{service.service}-{str(flow_run.id)[:8]}"
+    journal = journal_of(service.service, release_id)
+    if journal.exists() and Record.read(journal).ended:
+        return ended(journal)
+    carrier = resume(journal) if journal.exists() else begin(release_id, kind, service, version)
+    try:
+        hold_against_journal(carrier)
+        release = carrier.release
+        outcome = body(release, cast("S", release.service)) if release.stable else first_version(release)
+        carrier.end(outcome, f"{service.service} {outcome}: {version}")
+    except LeaseLostError:
+        carrier.let_go()
+    except Exception as error:
+        get_run_logger().warning("Going back: %s", error, exc_info=not isinstance(error, DavyError))
+        go_back(carrier, error)
+    return ended(journal)
+
+
+def begin(release_id: str, kind: str, service: ServiceFile, version: str) -> Carrier:
+    """Open the release; a part that is being restarted gets some time."""
+    deadline = time.monotonic() + PATIENCE.total_seconds()
+    while True:
+        try:
+            return open_release(release_id, kind, service, version)
+        except TransientError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+
+
+def resume(journal: Journal) -> Carrier:
+    """Take over a release whose carrier is gone, as soon as its lease has expired.
+
+    Raises:
+        ConflictError: Its carrier is alive; not retried.
+    """
+    deadline = time.monotonic() + 2 * settings().lease_ttl.total_seconds()
+    while True:
+        try:
+            return Carrier.resume(journal, by=f"flow run {flow_run.id}")
+        except ConflictError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+
+
+def hold_against_journal(carrier: Carrier) -> None:
+    """Compare the split that is live with the last one that the journal asked for.
+
+    Raises:
+        LeaseLostError: The way back has begun; only that may run now; not retried.
+        PermanentError: Somebody else changed the split; not retried.
+    """
+    carrier.check()
+    asked, live = carrier.record.traffic, carrier.router.live()
+    if asked is None or live == asked.split:
+        return
+    before = [line.data["split"] for line in carrier.record.all("live")]
+    if carrier.record.live_since is None and live and live.to_json() == (before[-1] if before else None):
+        return
+    carrier.write("drift", live=str(live), asked=traffic_to_json(asked)["split"])
+    msg = f"{carrier.release.name}: found the live split {live}, expected {asked.split} as the journal says"
+    raise PermanentError(msg)
+
+
+def first_version(release: Release) -> Outcome:
+    """Bring up a service that has no stable version: nobody is on it yet, so there are no steps."""
+    register(release)
+    provision(release, release.successor, release.service.replicas)
+    switch_to(release, release.successor)
+    return Outcome.PROMOTED
+
+
+def prepare(release: Release) -> None:
+    """What every strategy begins with."""
+    register(release)
+    clear_leftovers(release)
+
+
+def go_back(carrier: Carrier, error: Exception) -> None:
+    """Take the release back at once; what does not succeed here, the watcher goes on with."""
+    with suppress(LeaseLostError):
+        try:
+            restore(carrier, reason=str(error) or repr(error), outcome=Outcome.ROLLED_BACK, by="flow")
+        except DavyError as trouble:
+            get_run_logger().error("The way back is left to the watcher: %s", trouble)  # noqa: TRY400 - said, not raised
+    carrier.let_go()
+
+
+def ended(journal: Journal) -> State[None]:
+    """The state that a journal's end stands for; waits for another carrier to write it."""
+    deadline = time.monotonic() + ENDING.total_seconds()
+    while (line := Record.read(journal).ended) is None:
+        if time.monotonic() > deadline:
+            return Failed(name=Outcome.FAILED, message="taken over, but not ended in time; see 'davy status'")
+        time.sleep(0.2)
+    outcome = Outcome(line.data["outcome"])
+    make = {
+        Outcome.PROMOTED: Completed,
+        Outcome.TRIED: Completed,
+        Outcome.REJECTED: Cancelled,
+        Outcome.ABORTED: Cancelled,
+        Outcome.SUPERSEDED: Cancelled,
+    }.get(outcome, Failed)
+    return make(name=str(outcome), message=line.data["message"])

@@ -1,0 +1,277 @@
+"""Judge: holds one slot's own numbers against fixed limits. Pure: same evidence, same verdict.
+
+What is not known is never good: no samples, or fewer requests than a limit asks for, are
+inconclusive. A verdict's evidence holds everything that was judged; `judge_again` needs no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from math import exp, isfinite, lgamma, log, log1p, nan
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tasks.domain.errors import PermanentError
+from tasks.domain.model import Finding, Result, Slot, Split, Verdict
+from tasks.domain.spec import Limit
+from tasks.domain.units import WHOLE, format_share
+from tasks.judge.evidence import columns_of, evidence_of, frame_of
+
+CHANCE = 2 * NormalDist().cdf(-4.0)
+"""How likely chance alone may lead to a wrong failure of a split, in one check: four standard
+deviations, about 1 in 16,000. The test is the exact binomial one, both tails doubled
+(Clopper and Pearson, Biometrika 26, 1934): a normal approximation is too bold for small shares."""
+
+UNITS = {
+    "error_rate": " %",
+    "request_rate": " /s",
+    "latency_p50": " ms",
+    "latency_p90": " ms",
+    "latency_p95": " ms",
+    "latency_p99": " ms",
+    "restarts": "",
+}
+"""The metrics that can be judged, with their units as reasons write them."""
+
+_BUCKET = "le:"
+_WORST_FIRST = (Result.FAIL, Result.INCONCLUSIVE, Result.MARGINAL, Result.PASS)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One metric's value, and what it rests on.
+
+    Attributes:
+        value: NaN when it is not known.
+        requests: How many it was counted over; None where that does not matter.
+        above: The true value is anywhere above `value`.
+        unknown: Why there is no value, in words.
+    """
+
+    value: float = nan
+    requests: int | None = None
+    above: bool = False
+    unknown: str = "no samples"
+
+
+def judge_limits(
+    frame: pd.DataFrame,
+    limits: Mapping[str, Limit],
+    candidate: Slot,
+    *,
+    restarts: int,
+    mirrored: bool = False,
+) -> Verdict:
+    """Hold *candidate* against *limits*.
+
+    Args:
+        frame: As a metric source gives it.
+        limits: By metric; see `UNITS`. Without any, the verdict is inconclusive.
+        restarts: How often the candidate's replicas died and came back.
+        mirrored: Judge the copies that it answered in place of users' requests. Latencies
+            are of both in any case.
+
+    Raises:
+        PermanentError: A limit's metric is unknown; not retried.
+    """
+    evidence = {
+        "frame": evidence_of(frame),
+        "limits": {name: limit.model_dump(mode="json") for name, limit in limits.items()},
+        "candidate": str(candidate),
+        "restarts": restarts,
+        "mirrored": mirrored,
+    }
+    return judge_again(evidence)
+
+
+def judge_again(evidence: Mapping[str, Any]) -> Verdict:
+    """The verdict on what `judge_limits` has put into a verdict's evidence.
+
+    Raises:
+        PermanentError: A limit's metric is unknown; not retried.
+    """
+    slot = Slot(evidence["candidate"])
+    frame = frame_of(evidence["frame"])
+    own = pd.DataFrame({measure: frame[name, measure] for name, measure in columns_of(frame) if name == slot})
+    findings = []
+    for name, limit in evidence["limits"].items():
+        measured = _measure(name, own, evidence["restarts"], mirrored=evidence["mirrored"])
+        findings.append(_hold(name, slot, measured, Limit.model_validate(limit)))
+    return Verdict(overall(findings), tuple(findings), evidence)
+
+
+def overall(findings: Collection[Finding]) -> Result:
+    """The worst of *findings*; inconclusive without any."""
+    found = {finding.result for finding in findings}
+    return next((result for result in _WORST_FIRST if result in found), Result.INCONCLUSIVE)
+
+
+def judge_split(frame: pd.DataFrame, asked: Split, tolerance: int, min_requests: int) -> Finding:
+    """Hold the counted split of drawn requests against the one asked for.
+
+    It fails when a slot's share is further from its asked one than *tolerance* and chance
+    does not explain that. The finding is about the worst slot. Moments in which a slot with
+    a share was not sampled are left out.
+
+    Args:
+        tolerance: Basis points.
+        min_requests: With fewer drawn requests in all, it is inconclusive.
+    """
+    drawn = pd.DataFrame({slot: frame[slot, name] for slot, name in columns_of(frame) if name == "drawn"})
+    wanted = [str(slot) for slot in asked.shares]
+    missing = [slot for slot in wanted if slot not in drawn or drawn[slot].isna().all()]
+    counted = drawn.dropna(subset=wanted).sum() if not missing else pd.Series(dtype="float64")
+    total = int(counted.sum())
+    if total < max(min_requests, 1):
+        reason = f"split is not known: {total} drawn requests, at least {max(min_requests, 1)} needed"
+        if missing:
+            reason = f"split is not known: no samples of {', '.join(missing)}"
+        return Finding("split", (missing or wanted)[0], Result.INCONCLUSIVE, None, reason)
+    counts = {Slot(str(slot)): int(count) for slot, count in counted.items()}
+    # The two slots of a split are off by the same; the one with the smaller share tells more.
+    worst_first = sorted(
+        counts, key=lambda slot: (-abs(counts[slot] * WHOLE - asked[slot] * total), asked[slot])
+    )
+    findings = [_hold_share(slot, counts[slot], total, asked[slot], tolerance) for slot in worst_first]
+    return next((finding for finding in findings if finding.result is Result.FAIL), findings[0])
+
+
+def _measure(name: str, own: pd.DataFrame, restarts: int, *, mirrored: bool) -> _Measured:
+    """What *name* was, from the slot's own columns."""
+    if name not in UNITS:
+        msg = f"limits: found metric {name!r}, expected one of {', '.join(UNITS)}"
+        raise PermanentError(msg)
+    if name == "restarts":
+        return _Measured(restarts)
+    if name.startswith("latency_p"):
+        return _latency(own, int(name.removeprefix("latency_p")) / 100)
+    counts = ["mirrored", "mirrored_errors"] if mirrored else ["requests", "errors"]
+    known = own.dropna(subset=counts) if set(counts) <= set(own) else pd.DataFrame()
+    if known.empty:
+        return _Measured()
+    return _error_rate(*known[counts].sum()) if name == "error_rate" else _request_rate(known[counts[0]])
+
+
+def _error_rate(requests: float, errors: float) -> _Measured:
+    return _Measured(100 * errors / requests if requests else nan, int(requests))
+
+
+def _request_rate(requests: pd.Series[float]) -> _Measured:
+    """The first sample only marks where the second begins: how long its own interval was is not known."""
+    if len(requests) < 2:  # noqa: PLR2004 - a stretch has two ends
+        return _Measured(unknown="one sample, at least two needed")
+    moments = pd.DatetimeIndex(requests.index)
+    seconds = (moments[-1] - moments[0]).total_seconds()
+    return _Measured(float(requests.iloc[1:].sum()) / seconds, int(requests.sum()))
+
+
+def _latency(own: pd.DataFrame, q: float) -> _Measured:
+    """The quantile over all samples; bounds that not every sample has are left out."""
+    buckets = own[[name for name in own if str(name).startswith(_BUCKET)]]
+    counts = buckets.dropna(how="all").dropna(axis="columns").sum()
+    counts.index = pd.Index([float(str(name).removeprefix(_BUCKET)) for name in counts.index])
+    counts = counts.sort_index()
+    if len(counts) < 2 or isfinite(counts.index[-1]):  # noqa: PLR2004 - one bound, and infinity
+        return _Measured(unknown="no latency buckets")
+    total = int(counts.iloc[-1])
+    if not total:
+        return _Measured(requests=0)
+    value, above = quantile(counts.index.to_numpy(), counts.to_numpy(), q)
+    return _Measured(value, total, above=above)
+
+
+def quantile(bounds: np.ndarray, counts: np.ndarray, q: float) -> tuple[float, bool]:
+    """The *q* quantile of bucketed values, as Prometheus' ``histogram_quantile`` finds it.
+
+    Values are taken to be spread evenly in their bucket; the lowest one begins at 0.
+
+    Args:
+        bounds: Upper bounds, growing, positive, the last one infinite.
+        counts: How many values lie at or below each bound; the last one is positive.
+        q: 0 to 1.
+
+    Returns:
+        The quantile; or the highest finite bound and True when it lies above that.
+    """
+    counts = np.maximum.accumulate(counts)
+    rank = q * counts[-1]
+    bucket = int(np.searchsorted(counts[:-1], rank))
+    if bucket == len(bounds) - 1:
+        return float(bounds[-2]), True
+    low, below = (bounds[bucket - 1], counts[bucket - 1]) if bucket else (0.0, 0.0)
+    inside = counts[bucket] - below
+    return float(low + (bounds[bucket] - low) * ((rank - below) / inside if inside else 1.0)), False
+
+
+def _hold(name: str, slot: Slot, measured: _Measured, limit: Limit) -> Finding:
+    """One metric against its limit."""
+    few = measured.requests is not None and measured.requests < limit.min_requests
+    if few or not isfinite(measured.value):
+        why = (
+            f"{measured.requests} requests, at least {limit.min_requests} needed" if few else measured.unknown
+        )
+        return Finding(name, slot, Result.INCONCLUSIVE, None, f"{name} of {slot} is not known: {why}")
+    said = f"{name} of {slot} was {'above ' if measured.above else ''}{_number(measured.value)}{UNITS[name]}"
+    over = "" if measured.requests is None else f" over {measured.requests} requests"
+    bounds = [
+        f"{words} {_number(bound)}{UNITS[name]}"
+        for words, bound in (("at least", limit.min), ("at most", limit.max))
+        if bound is not None
+    ]
+    reason = f"{said}{over}, {' and '.join(bounds)} allowed"
+    return Finding(name, slot, _compare(measured, limit), measured.value, reason)
+
+
+def _compare(measured: _Measured, limit: Limit) -> Result:
+    """Passing is what has to be shown, so that a limit of NaN passes nothing."""
+    value = measured.value
+    if measured.above and limit.max is not None:
+        return Result.INCONCLUSIVE if value < limit.max else Result.FAIL
+    kept = (limit.max is None or value <= limit.max) and (limit.min is None or value >= limit.min)
+    if measured.above and not kept:
+        return Result.INCONCLUSIVE
+    return Result.PASS if kept else Result.FAIL
+
+
+def _number(value: float) -> str:
+    return f"{value:.5g}" if abs(value) < 1e5 else f"{value:.0f}"  # noqa: PLR2004 - what %g writes in full
+
+
+def _hold_share(slot: Slot, count: int, total: int, asked: int, tolerance: int) -> Finding:
+    """One slot's counted share against the asked one, both in basis points."""
+    beyond = abs(count * WHOLE - asked * total) > tolerance * total
+    chance = beyond and _likelihood(count, total, asked / WHOLE) >= CHANCE
+    reason = (
+        f"{slot} got {_number(100 * count / total)}% of {total} drawn requests, "
+        f"asked for {format_share(asked)} give or take {format_share(tolerance)}"
+        f"{', which chance explains' if chance else ''}"
+    )
+    result = Result.FAIL if beyond and not chance else Result.PASS
+    return Finding("split", slot, result, 100 * count / total, reason)
+
+
+def _likelihood(count: int, total: int, share: float) -> float:
+    """How likely a binomial draw is to be at least so far off on either side; see `CHANCE`."""
+    if count > total * share:
+        return min(2 * _upper_tail(count, total, share), 1.0)
+    return min(2 * _upper_tail(total - count, total, 1 - share), 1.0)
+
+
+def _upper_tail(count: int, total: int, share: float) -> float:
+    """P(X >= count) for X ~ Binomial(total, share), where count is not below the mean."""
+    if share <= 0:
+        return 0.0 if count else 1.0
+    if share >= 1:
+        return 1.0
+    ways = lgamma(total + 1) - lgamma(count + 1) - lgamma(total - count + 1)
+    term = tail = exp(ways + count * log(share) + (total - count) * log1p(-share))
+    for number in range(count, total):
+        term *= (total - number) / (number + 1) * share / (1 - share)
+        tail += term
+        if term <= tail * 1e-12:
+            break
+    return tail

@@ -1,0 +1,132 @@
+"""Begin a release: take the lease, look at the world, freeze both in the journal's first line."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from tasks.domain.errors import ConflictError, InputError, UnhealthyError
+from tasks.domain.model import Outcome, Revision
+from tasks.domain.spec import ServiceFile
+from tasks.fleets import open_fleet
+from tasks.journal import journal_of, journals_of, take
+from tasks.record import Opening, Record
+from tasks.release import Carrier, Release
+from tasks.routers import open_router
+
+LOOK_BACK = 5
+"""How many of a service's last releases may still have something to clear away."""
+
+
+def open_release(release: str, kind: str, service: ServiceFile, version: str) -> Carrier:
+    """Begin *release* of *version*; nothing but the lease and the journal is written.
+
+    Args:
+        kind: The flow that carries it: a strategy's name, or ``rollback``.
+
+    Raises:
+        ConflictError: Another release of the service is under way; not retried.
+        InputError: The version is stable already, or not a version; not retried.
+        TransientError: Fleet or router do not answer; retried.
+    """
+    refuse_second(service.service)
+    lease = take(service.service, release)
+    try:
+        refuse_second(service.service)
+        stable, replicas = find_stable(service)
+        check_version(version, stable)
+        journal = journal_of(service.service, release)
+        opening = Opening(kind, service, version, stable, replicas)
+        journal.append("opened", epoch=lease.epoch, **opening.to_json())
+    except BaseException:
+        lease.release_now()
+        raise
+    return Carrier(Release(release, service, version, stable, replicas), journal, lease)
+
+
+def refuse_second(service: str) -> None:
+    """Make sure that no release of *service* is under way.
+
+    Raises:
+        ConflictError: One is; not retried.
+    """
+    for record in recent(service):
+        if record.ended is None:
+            began = f"{record.opened_at:%H:%M:%S}"
+            msg = (
+                f"{service}: found release {record.release} of {record.opening.version} under way since {began}, "
+                f"expected none; follow it with 'davy status', take it back with 'davy abort {service}'"
+            )
+            raise ConflictError(msg)
+        if record.frozen:
+            msg = f"{service}: found release {record.release} frozen, expected it to be taken back first ('davy abort {service}')"
+            raise ConflictError(msg)
+
+
+def promoted_last(service: str) -> Opening:
+    """The last release of *service* that took it from one version to another.
+
+    Raises:
+        InputError: There is none, so there is nothing to go back to; not retried.
+    """
+    for record in recent(service):
+        if record.outcome is Outcome.PROMOTED and record.opening.stable:
+            return record.opening
+    raise InputError("service", service, f"a service with a promoted release among its last {LOOK_BACK}")
+
+
+def recent(service: str) -> list[Record]:
+    """The service's last releases, newest first."""
+    journals = islice(journals_of(service), LOOK_BACK)
+    records = [Record.read(journal) for journal in journals if journal.exists()]
+    return sorted(records, key=lambda record: record.opened_at, reverse=True)
+
+
+def find_stable(service: ServiceFile) -> tuple[Revision | None, int]:
+    """The revision that has all live requests, and its number of copies.
+
+    Raises:
+        ConflictError: Live requests are split; not retried.
+        UnhealthyError: Nothing runs where all requests go; not retried.
+    """
+    live = open_router(service).live()
+    if live is None:
+        return None, service.replicas
+    if len(live.shares) != 1:
+        msg = f"{service.service}: found live requests split ({live}), expected all on one revision"
+        raise ConflictError(msg)
+    slot = next(iter(live.shares))
+    replicas = [r for r in open_fleet(service).observe() if r.revision.slot == slot]
+    if not replicas:
+        msg = f"{service.service}: found no replica in {slot}, where all requests go, expected at least one"
+        raise UnhealthyError(msg)
+    return replicas[0].revision, len(replicas)
+
+
+def check_version(version: str, stable: Revision | None) -> None:
+    """Make sure that *version* can be released over *stable*.
+
+    Raises:
+        InputError: It is stable already, or empty or odd; not retried.
+    """
+    if not version.strip() or any(letter.isspace() or not letter.isprintable() for letter in version):
+        raise InputError("version", version, "a version without spaces, such as 1.4.2")
+    if stable and stable.version == version:
+        raise InputError("version", version, "a version other than the stable one")
+
+
+def preflight(service: ServiceFile, version: str) -> tuple[Revision | None, int]:
+    """Everything that can be refused before a release begins; touches nothing.
+
+    Returns:
+        The stable revision and its number of copies, as `find_stable` does.
+
+    Raises:
+        InputError: The version, the command or a port is wrong; not retried.
+        ConflictError: Another release of the service is under way; not retried.
+    """
+    refuse_second(service.service)
+    open_fleet(service).check(version)
+    open_router(service).check()
+    stable, replicas = find_stable(service)
+    check_version(version, stable)
+    return stable, replicas

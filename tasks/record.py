@@ -1,0 +1,196 @@
+"""What a journal says of its release: read from the lines, never kept beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from tasks.domain.model import Match, Outcome, Revision, Slot, Split, Traffic
+from tasks.domain.spec import ServiceFile, service_adapter
+from tasks.domain.units import parse_duration
+from tasks.journal import Journal, Line
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A release's first line: frozen, so that every carrier works from the same.
+
+    Attributes:
+        stable: The revision that users were on; None for a service's first version.
+        replicas: How many copies of stable ran.
+        kind: The flow that carries it: a strategy's name, or ``rollback``.
+    """
+
+    kind: str
+    service: ServiceFile
+    version: str
+    stable: Revision | None
+    replicas: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As the first line holds it."""
+        return {
+            "kind": self.kind,
+            "service": self.service.model_dump(mode="json"),
+            "version": self.version,
+            "stable": {"slot": self.stable.slot, "version": self.stable.version} if self.stable else None,
+            "replicas": self.replicas,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Opening:
+        """Read a first line."""
+        service = service_adapter.validate_python(data["service"])
+        stable = data["stable"]
+        return cls(
+            kind=data["kind"],
+            service=service,
+            version=data["version"],
+            stable=Revision(service.service, Slot(stable["slot"]), stable["version"]) if stable else None,
+            replicas=data["replicas"],
+        )
+
+
+@dataclass(frozen=True)
+class Record:
+    """A release as its journal tells it at one moment."""
+
+    release: str
+    lines: tuple[Line, ...]
+
+    @classmethod
+    def read(cls, journal: Journal) -> Record:
+        """Read *journal* as it is now.
+
+        Raises:
+            JournalError: The chain is broken; not retried.
+        """
+        return cls(journal.release, tuple(journal.lines()))
+
+    @cached_property
+    def opening(self) -> Opening:
+        """The first line."""
+        return Opening.from_json(self.lines[0].data)
+
+    @property
+    def service(self) -> ServiceFile:
+        """The service file that the release was opened with."""
+        return self.opening.service
+
+    @property
+    def opened_at(self) -> datetime:
+        """When the release began."""
+        return self.lines[0].at
+
+    @property
+    def ended(self) -> Line | None:
+        """How it ended: ``outcome`` and ``message``; None while it runs."""
+        return self.last("ended")
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended; None while it runs."""
+        return Outcome(self.ended.data["outcome"]) if self.ended else None
+
+    @property
+    def frozen(self) -> bool:
+        """It stopped where it was, and nobody has taken it back since."""
+        return self.outcome is Outcome.FROZEN and self.last("thawed") is None
+
+    @property
+    def reverting(self) -> Line | None:
+        """The first word of the way back: ``reason``, ``outcome`` and ``by``."""
+        return self.first("reverting")
+
+    @property
+    def abort_asked(self) -> Line | None:
+        """A person's request to take the release back."""
+        return self.last("abort")
+
+    @property
+    def closed(self) -> bool:
+        """Ended, and nothing of it is left to be retired or taken back."""
+        return self.ended is not None and not self.due and not self.frozen
+
+    @property
+    def due(self) -> tuple[tuple[Revision, datetime], ...]:
+        """Revisions that are still to be retired, and when."""
+        done = {(line.data["slot"], line.data["version"]) for line in self.all("retired")}
+        waiting = [line for line in self.all("due") if (line.data["slot"], line.data["version"]) not in done]
+        return tuple((self._revision(line), datetime.fromisoformat(line.data["when"])) for line in waiting)
+
+    @property
+    def asked(self) -> Line | None:
+        """The last traffic that was asked for, whether it became live or not."""
+        return self.last("asked")
+
+    @property
+    def traffic(self) -> Traffic | None:
+        """The last traffic that was asked for."""
+        return traffic_from_json(self.asked.data) if self.asked else None
+
+    @property
+    def live_since(self) -> datetime | None:
+        """When the last traffic that was asked for was seen at the data plane."""
+        lines = [line for line in self.lines if line.kind in ("asked", "live")]
+        return lines[-1].at if lines and lines[-1].kind == "live" else None
+
+    @property
+    def exposed(self) -> tuple[Slot, ...]:
+        """Slots of the new version that users' requests can reach."""
+        if self.traffic is None or self.opening.stable is None:
+            return ()
+        old = (self.opening.stable.slot, Slot.BASELINE)
+        return tuple(slot for slot in Slot if slot not in old and self.traffic.reaches(slot))
+
+    def result_of(self, key: str) -> Line | None:
+        """The recorded outcome of a step; None when it is still to be done."""
+        return next((line for line in reversed(self.lines) if line.kind == "outcome" and line.key == key), None)
+
+    def first(self, kind: str, key: str | None = None) -> Line | None:
+        """The oldest line of a kind."""
+        return next((line for line in self.lines if line.kind == kind and key in (None, line.key)), None)
+
+    def last(self, kind: str) -> Line | None:
+        """The newest line of a kind."""
+        return next((line for line in reversed(self.lines) if line.kind == kind), None)
+
+    def all(self, kind: str) -> list[Line]:
+        """Every line of a kind, oldest first."""
+        return [line for line in self.lines if line.kind == kind]
+
+    def _revision(self, line: Line) -> Revision:
+        return Revision(self.service.service, Slot(line.data["slot"]), line.data["version"])
+
+
+def traffic_to_json(traffic: Traffic) -> dict[str, Any]:
+    """A traffic as an ``asked`` line holds it."""
+    return {
+        "split": traffic.split.to_json(),
+        "matched": traffic.matched,
+        "matches": [[match.kind, match.name, match.value] for match in traffic.matches],
+        "mirror": traffic.mirror,
+        "mirror_share": traffic.mirror_share,
+        "affinity": traffic.affinity,
+        "affinity_key": traffic.affinity_key,
+        "affinity_ttl": f"{traffic.affinity_ttl.total_seconds():g}s",
+        "preview": traffic.preview,
+    }
+
+
+def traffic_from_json(data: Mapping[str, Any]) -> Traffic:
+    """The traffic of an ``asked`` line."""
+    return Traffic(
+        split=Split(data["split"]),
+        matched=Slot(data["matched"]) if data["matched"] else None,
+        matches=tuple(Match(*match) for match in data["matches"]),
+        mirror=Slot(data["mirror"]) if data["mirror"] else None,
+        mirror_share=data["mirror_share"],
+        affinity=data["affinity"],
+        affinity_key=data["affinity_key"],
+        affinity_ttl=parse_duration(data["affinity_ttl"]),
+        preview=Slot(data["preview"]) if data["preview"] else None,
+    )

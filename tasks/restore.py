@@ -1,0 +1,131 @@
+"""The way back: all live requests to stable, the new version retired. Needs no Prefect.
+
+It needs the journal and the world, nothing of a dead process. It may be called at any time,
+by anybody who can take the lease, and repeated until it is done.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from datetime import timedelta
+
+from tasks.domain.errors import TransientError, UnhealthyError
+from tasks.domain.model import Health, Outcome, Replica, Revision, Split, Traffic
+from tasks.journal import Journal, read_lease
+from tasks.record import Record
+from tasks.release import Carrier
+
+PATIENCE = timedelta(seconds=30)
+"""How long a proxy that is away is asked again before this attempt is given up."""
+PAUSE = 0.5
+"""Seconds between two attempts."""
+
+
+def take_back(journal: Journal, *, reason: str, outcome: Outcome, by: str) -> Outcome | None:
+    """Take the lease of a release that somebody else carried, or nobody, and take it back.
+
+    Returns:
+        How it ended; None when somebody else is at it.
+
+    Raises:
+        TransientError: Router or fleet stayed away; call again.
+    """
+    record = Record.read(journal)
+    held = read_lease(record.service.service)
+    if record.outcome is not None:
+        return thaw(journal) if record.frozen else record.outcome
+    if record.reverting and held and held.alive and held.release == record.release:
+        return None
+    carrier = Carrier.resume(journal, by=by, over=True)
+    try:
+        return restore(carrier, reason=reason, outcome=outcome, by=by)
+    finally:
+        carrier.let_go()
+
+
+def thaw(journal: Journal) -> Outcome:
+    """Take back a release that was left frozen, because a person says so."""
+    carrier = Carrier.resume(journal, by="a person")
+    try:
+        go_back(carrier)
+        retire_the_rest(carrier)
+        carrier.write("thawed")
+    finally:
+        carrier.let_go()
+    return Outcome.ABORTED
+
+
+def restore(carrier: Carrier, *, reason: str, outcome: Outcome, by: str) -> Outcome:
+    """Take a release back and end it. What was said first stays: reason, outcome and by whom.
+
+    Args:
+        reason: Why, in words for the person who reads it at night.
+        by: Who found it: ``flow``, ``guard``, ``watcher``, ``compensation``, a person's name.
+
+    Raises:
+        TransientError: Router or fleet stayed away; call again.
+        LeaseLostError: Another carrier took over; not retried.
+    """
+    if carrier.record.reverting is None:
+        carrier.write("reverting", reason=reason, outcome=outcome, by=by)
+    word = carrier.record.reverting
+    outcome, reason = (Outcome(word.data["outcome"]), word.data["reason"]) if word else (outcome, reason)
+    if carrier.release.service.on_failure == "freeze" and outcome in (Outcome.ROLLED_BACK, Outcome.FAILED):
+        carrier.end(Outcome.FROZEN, f"{reason} (left as it is, as on_failure says)")
+        return Outcome.FROZEN
+    go_back(carrier)
+    retire_the_rest(carrier)
+    carrier.end(outcome, reason)
+    return outcome
+
+
+def go_back(carrier: Carrier) -> None:
+    """All live requests to stable, at its full size. Without a stable there is nothing to do."""
+    stable = carrier.release.stable
+    if stable is None or carrier.record.asked is None:
+        return
+    if len(healthy(carrier, stable)) < carrier.release.replicas:
+        with suppress(UnhealthyError):
+            put_back(carrier, stable)
+    if not healthy(carrier, stable):
+        msg = f"{stable}: found no healthy replica, expected at least one to go back to"
+        raise UnhealthyError(msg)
+    patiently(carrier)
+
+
+def put_back(carrier: Carrier, stable: Revision) -> None:
+    """Bring stable to its full size again, where batches of it were replaced."""
+    release = carrier.release
+    carrier.fleet.deploy(stable, release.replicas, carrier.lease)
+    carrier.fleet.wait_healthy(stable, release.replicas, release.service.fleet.health.ready_within)
+    carrier.publish(stable)
+
+
+def patiently(carrier: Carrier) -> None:
+    """Ask for all traffic on stable until it is live."""
+    deadline = time.monotonic() + PATIENCE.total_seconds()
+    traffic = Traffic(Split.all_to(carrier.release.old.slot))
+    while True:
+        try:
+            carrier.send(traffic)
+        except TransientError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(PAUSE)
+        else:
+            return
+
+
+def retire_the_rest(carrier: Carrier) -> None:
+    """Leave everything that is not stable to be retired; the delay counts from detection."""
+    word = carrier.record.reverting
+    since = word.at if word else carrier.record.opened_at
+    delay = since + carrier.release.service.abort_scale_down_delay
+    for revision in {replica.revision for replica in carrier.fleet.observe()} - {carrier.release.stable}:
+        carrier.retire_at(revision, delay)
+
+
+def healthy(carrier: Carrier, revision: Revision) -> list[Replica]:
+    """The replicas of *revision* that are healthy now."""
+    return [r for r in carrier.fleet.observe() if r.revision == revision and r.health is Health.HEALTHY]

@@ -1,0 +1,130 @@
+"""Move live requests between a service's revisions, and hold what was reached."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from tasks.domain.errors import PermanentError
+from tasks.domain.model import Revision, Slot, Split, Traffic
+from tasks.domain.settings import settings
+from tasks.domain.spec import Canary
+from tasks.domain.units import WHOLE
+from tasks.release import Carrier, Release
+from tasks.step import step
+
+PULSE_TTL = timedelta(seconds=5)
+"""A watcher that was not heard of for so long counts as dead."""
+PULSE_PATIENCE = timedelta(seconds=20)
+"""How long the supervisor may take to bring a dead watcher back."""
+POLL = 0.2
+"""Seconds between two looks at the journal while a step is held."""
+
+
+@step("open-preview-{revision.slot}")
+def open_preview(release: Release, revision: Revision) -> None:
+    """Put *revision* behind the preview port; every user stays on stable.
+
+    Raises:
+        TransientError: Asked for but not live yet; retried.
+    """
+    Carrier.of(release).send(Traffic(Split.all_to(release.old.slot), preview=revision.slot))
+
+
+@step("match-and-mirror-{revision.slot}")
+def match_and_mirror(release: Release, revision: Revision) -> None:
+    """Send *revision* the testers' requests and copies of users', before any user's own.
+
+    Raises:
+        TransientError: Asked for but not live yet; retried.
+    """
+    mirror = release.service.mirror
+    traffic = replace(
+        release.between(Split.all_to(release.old.slot), revision.slot),
+        affinity=None,
+        mirror=revision.slot if mirror else None,
+        mirror_share=mirror.share if mirror else 0,
+    )
+    _send(release, traffic)
+
+
+@step("shift-traffic-{revision.slot}-{share:share}")
+def shift_traffic(release: Release, revision: Revision, share: int) -> None:
+    """Send *share* of live requests to *revision*, the rest to stable (and the baseline).
+
+    Returns once the data plane serves the new split.
+
+    Args:
+        share: Basis points, 0 to 10,000.
+
+    Raises:
+        TransientError: Asked for but not live yet; retried.
+        PermanentError: The router refuses, or no watcher is alive; not retried.
+    """
+    split = split_for(release, revision, share)
+    on_trial = 0 < share < WHOLE
+    _send(release, release.between(split, revision.slot) if on_trial else Traffic(split))
+
+
+@step("switch-to-{revision.slot}")
+def switch_to(release: Release, revision: Revision) -> None:
+    """Send every request to a revision that is not on trial: the first one, or the previous one.
+
+    Raises:
+        TransientError: Asked for but not live yet; retried.
+    """
+    Carrier.of(release).send(Traffic(Split.all_to(revision.slot)))
+
+
+@step("bake-{revision.slot}-{share:share}-{attempt}")
+def bake(release: Release, revision: Revision, share: int, span: timedelta, attempt: int) -> None:
+    """Hold the split for *span* (times *attempt*), counted from when it became live.
+
+    The watcher guards it meanwhile.
+
+    Raises:
+        LeaseLostError: The release was taken over or taken back; not retried.
+    """
+    del share, revision
+    carrier = Carrier.of(release)
+    until = (carrier.record.live_since or datetime.now(UTC)) + attempt * span
+    while datetime.now(UTC) < until:
+        carrier.check()
+        time.sleep(POLL)
+
+
+def split_for(release: Release, revision: Revision, share: int) -> Split:
+    """The split that gives *revision* its *share*: a baseline gets the same, stable the rest."""
+    shares = {revision.slot: share}
+    service = release.service
+    if revision.slot is Slot.CANDIDATE and isinstance(service, Canary) and service.has_baseline(share):
+        shares[Slot.BASELINE] = share
+    shares[release.old.slot] = WHOLE - sum(shares.values())
+    return Split(shares)
+
+
+def _send(release: Release, traffic: Traffic) -> None:
+    await_watcher()
+    Carrier.of(release).send(traffic)
+
+
+def await_watcher() -> None:
+    """Return once the watcher is alive: no candidate gets traffic that nobody guards.
+
+    Raises:
+        PermanentError: It was not heard of for too long; not retried.
+    """
+    deadline = time.monotonic() + PULSE_PATIENCE.total_seconds()
+    while (age := _pulse_age()) > PULSE_TTL.total_seconds():
+        if time.monotonic() > deadline:
+            msg = f"watcher: last heard of {age:.0f} s ago, expected at most {PULSE_TTL.total_seconds():.0f} s"
+            raise PermanentError(msg)
+        time.sleep(POLL)
+
+
+def _pulse_age() -> float:
+    try:
+        return time.time() - settings().watcher_pulse.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
