@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -151,7 +152,11 @@ def demo(
 
 
 def main() -> None:
-    """The entry point of the `davy` command."""
+    """The entry point of the `davy` command.
+
+    Programs of Davy's own environment come first on PATH, for everything that it starts.
+    """
+    os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     app()
 
 

@@ -187,9 +187,7 @@ def _read(path: Path, parse: Callable[[dict[str, Any]], _Line]) -> Iterator[_Lin
 
 
 def _request(line: dict[str, Any]) -> _Request:
-    # Envoy's router calls two fields by other names than the log's description does.
-    at = float(line["time"] if "time" in line else line["at"])
-    took = float(line["duration"] if "duration" in line else line["duration_ms"])
+    at, took = float(line["at"]), float(line["duration_ms"])
     service, _, place = (line["cluster"] or NOBODY).partition("/")
     slot, _, kind = place.partition("/")
     failed = int(line["code"]) >= SERVER_ERROR

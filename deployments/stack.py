@@ -6,6 +6,7 @@ one supervisor, which brings back what dies.
 
 from __future__ import annotations
 
+import shutil
 import socket
 import sys
 import time
@@ -43,10 +44,11 @@ class PartOfStack:
 def parts() -> list[PartOfStack]:
     """Every part of the stack, in the order in which people care for them."""
     prefect = prefect_api.environment()
-    python = sys.executable
-    runner = (python, "-m", "deployments.runner")
+    python, nice = sys.executable, shutil.which("nice") or "nice"
+    below = (nice, "-n", "10", python)
+    runner = (*below, "-m", "deployments.runner")
     port = str(settings().prefect_port)
-    server = (python, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port)
+    server = (*below, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port)
     return [
         PartOfStack(
             Program("envoy", tuple(bootstrap()), STOP),

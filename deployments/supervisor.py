@@ -93,11 +93,12 @@ def stop_supervisor() -> None:
     Raises:
         TransientError: Something does not end; retried.
     """
-    relatives = family(_records())
+    relatives, process = family(_records()), _old_supervisor()
     if supervisor_is_up():
         supervisor = Supervisor()
         supervisor.remove(supervisor.states().keys(), _longest_stop())
         supervisor.shut_down()
+    end([process] if process else [], _ENDS_AFTER)  # it removes its pid file before it ends
     end_leftovers(relatives)
 
 
@@ -127,8 +128,11 @@ def _programs() -> Path:
 
 
 def _longest_stop() -> timedelta:
-    programs = (Program.from_json(json.loads(record.read_text())) for record in _records())
-    return max((program.stop_within for program in programs), default=timedelta(0))
+    longest = timedelta(0)
+    for record in _records():
+        with suppress(FileNotFoundError):  # retired in the same moment
+            longest = max(longest, Program.from_json(json.loads(record.read_text())).stop_within)
+    return longest
 
 
 def _old_supervisor() -> psutil.Process | None:

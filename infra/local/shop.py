@@ -31,10 +31,11 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+HOME = Path(os.environ.get("DAVY_HOME", "."))
 PRODUCTS = ("lamp", "wick", "oil", "glass", "gauze", "hook", "helmet", "rope", "pick", "boots")
 ERROR_PART = 0.05
-SLOW_PART = 0.03  # above 1 %, so that the 99th percentile sees it, and the median does not
-SLOW_SECONDS = 0.4
+SLOW_PART = 0.04  # above 1 %, so that the 99th percentile sees it, and the median does not
+SLOW_SECONDS = 0.8
 LEAKED_BYTES = 384 * 1024  # for each request
 MEMORY_LIMIT = 200 * LEAKED_BYTES
 LEAVING_SECONDS = 0.5
@@ -205,14 +206,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The demo shop.")
     parser.add_argument("--port", type=int, required=True, help="where it listens, on 127.0.0.1")
     parser.add_argument("--version", required=True, help="its name; ends in -errors, -slow, ... for a fault")
-    parser.add_argument("--database", type=Path, required=True, help="SQLite file; made when missing")
+    parser.add_argument(
+        "--database", type=Path, required=True, help="SQLite file; a relative one counts from DAVY_HOME"
+    )
     options = parser.parse_args()
     if Fault.of(options.version) is Fault.BROKEN:
         sys.exit(f"shop {options.version}: found no setting PAYMENT_URL, expected an address")
     for number in (signal.SIGTERM, signal.SIGINT):
         # Uvicorn raises the signal again once it has served: that must end in exit code 0.
         signal.signal(number, lambda *_: sys.exit(0))
-    Server(Shop(options.version, Database(options.database)), options.port).run()
+    Server(Shop(options.version, Database(HOME / options.database)), options.port).run()
 
 
 if __name__ == "__main__":

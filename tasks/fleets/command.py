@@ -42,7 +42,7 @@ def program_of(fleet: LocalFleet, revision: Revision, number: int, port: int) ->
         raise InputError("fleet.directory", str(directory), "a folder that exists")
     executable = _find(words[0], directory, environment)
     return Program(
-        name=_name(revision, number, port),
+        name=program_name(revision, number, port),
         command=(executable, *words[1:]),
         stop_within=fleet.stop_within,
         environment=environment,
@@ -86,7 +86,7 @@ def _find(word: str, directory: Path, environment: Mapping[str, str]) -> str:
     return os.path.abspath(found)  # noqa: PTH100 - keeps `..` and links as they are written
 
 
-def _name(revision: Revision, number: int, port: int) -> str:
+def program_name(revision: Revision, number: int, port: int) -> str:
     """A name that people can read, of characters that the supervisor can; the port makes it unique."""
     version = quote(revision.version, safe="").replace("%", "=")[:60]
     return f"{revision.service}--{revision.slot}--{version}--{number}--{port}"

@@ -16,7 +16,7 @@ import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import count, islice
 from pathlib import Path
@@ -27,13 +27,13 @@ from tasks.domain.model import Health, Lease, Replica, Revision, Slot
 from tasks.domain.settings import settings
 from tasks.domain.spec import ServiceFile
 from tasks.domain.units import format_duration
-from tasks.fleets.command import program_of
+from tasks.fleets.command import program_name, program_of
 from tasks.fleets.processes import end, family, last_words, starts
 from tasks.fleets.supervisor import ALIVE, Program, State, Supervisor, write_new, write_whole
 
 HOST = "127.0.0.1"
 ENDS_TOO_OFTEN = 3
-"""A new replica that ended so often before it was ever healthy won't become healthy."""
+"""A replica that ended so often while it was waited for won't become healthy."""
 KEPT_LOGS = 100
 """How many log files of retired replicas stay, for a look."""
 _POLL = 0.1
@@ -48,7 +48,6 @@ class _Copy:
     program: Program
     revision: Revision
     number: int
-    deployed: float = field(default_factory=time.time)
 
     @property
     def port(self) -> int:
@@ -57,10 +56,6 @@ class _Copy:
     @property
     def conf(self) -> Path:
         return self.record.with_suffix(".conf")
-
-    @property
-    def age(self) -> timedelta:
-        return timedelta(seconds=time.time() - self.deployed)
 
     @property
     def restarts(self) -> int:
@@ -111,23 +106,24 @@ class LocalProcesses:
 
         Raises:
             TransientError: The supervisor does not answer; retried.
-            UnhealthyError: Not in time, or a replica ended `ENDS_TOO_OFTEN` times without ever
-                being healthy meanwhile; ends from before count for new replicas; not retried.
+            UnhealthyError: Not in time, or a replica ended `ENDS_TOO_OFTEN` times meanwhile
+                without being healthy in between; not retried.
         """
         deadline = time.monotonic() + within.total_seconds()
-        may_end: dict[int, int] = {}
+        may_end: dict[str, int] = {}
         while True:
-            copies = {copy.port: copy for copy in self._copies(revision)}
-            seen = self._look_at(copies.values())
+            seen = self._look_at(self._copies(revision))
             if sum(replica.health is Health.HEALTHY for replica in seen) >= replicas:
                 return
             for replica in seen:
-                copy, ends = copies[replica.port], replica.restarts + (replica.health is Health.DOWN)
-                allowed = ENDS_TOO_OFTEN + (0 if copy.age < within else ends)
-                if replica.health is Health.HEALTHY or replica.port not in may_end:
-                    may_end[replica.port] = allowed
-                if ends >= may_end[replica.port]:
-                    msg = f"{revision}: replica {replica.number} ended {ends} times, expected it to stay up: {last_words(copy.program.name)}"
+                name, ends = (
+                    program_name(replica.revision, replica.number, replica.port),
+                    replica.restarts + (replica.health is Health.DOWN),
+                )
+                if replica.health is Health.HEALTHY or name not in may_end:
+                    may_end[name] = ends + ENDS_TOO_OFTEN
+                if ends >= may_end[name]:
+                    msg = f"{revision}: replica {replica.number} ended {ENDS_TOO_OFTEN} times, expected it to stay up: {last_words(name)}"
                     raise UnhealthyError(msg)
             if time.monotonic() > deadline:
                 raise UnhealthyError(_too_late(revision, seen, replicas, within))
@@ -225,13 +221,11 @@ def _read(record: Path) -> _Copy | None:
     """A replica's record, or None when it is gone."""
     try:
         content = json.loads(record.read_text())
-        deployed = record.stat().st_mtime
     except FileNotFoundError:
         return None
-    of = content.pop("revision")
+    of = content["revision"]
     revision = Revision(of["service"], Slot(of["slot"]), of["version"])
-    number = content.pop("number")
-    return _Copy(record, Program.from_json(content), revision, number, deployed)
+    return _Copy(record, Program.from_json(content), revision, content["number"])
 
 
 def _too_late(revision: Revision, seen: Sequence[Replica], replicas: int, within: timedelta) -> str:

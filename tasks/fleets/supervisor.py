@@ -7,6 +7,7 @@ process comes next finds them.
 
 from __future__ import annotations
 
+import base64
 import http.client
 import math
 import os
@@ -191,8 +192,9 @@ class Supervisor:
     def _call(self, method: str, *arguments: object, tolerate: Collection[int] = ()) -> Any:  # noqa: ANN401 - what XML-RPC gives
         port = settings().supervisor_port
         try:
-            url = f"http://davy:{password_file().read_text()}@127.0.0.1:{port}"
-            with xmlrpc.client.ServerProxy(url, transport=_Transport()) as proxy:
+            secret = base64.b64encode(f"davy:{password_file().read_text()}".encode()).decode()
+            transport = _Transport(headers=[("Authorization", f"Basic {secret}")])  # an URL shows in errors
+            with xmlrpc.client.ServerProxy(f"http://127.0.0.1:{port}", transport) as proxy:
                 return getattr(proxy.supervisor, method)(*arguments)
         except xmlrpc.client.Fault as fault:
             if fault.faultCode in tolerate:

@@ -131,8 +131,8 @@ class Envoy:
         """Say where *slot*'s replicas are: exactly these.
 
         Returns once Envoy itself finds each of them healthy. Replicas that go are kept
-        until then, so that a swap leaves no moment without a replica. Requests in flight
-        on those that go end undisturbed.
+        until then, so that a swap leaves no moment without a replica; then they get no more
+        requests, and the ones they have may end within the fleet's ``drain``.
 
         Raises:
             TransientError: Envoy does not answer, or does not find all of them healthy
@@ -142,8 +142,11 @@ class Envoy:
         lease.check()
         wanted = frozenset(addresses)
         known = frozenset(files.published(files.epoch_folder(self._name, lease), slot))
-        if wanted and known - wanted:
-            self._publish(slot, known | wanted, wanted, lease)
+        if leaving := known - wanted:
+            if wanted:
+                self._publish(slot, known | wanted, wanted, lease)
+            self._publish(slot, known | wanted, wanted, lease, draining=leaving)
+            self._drain_at(slot, leaving)
         self._publish(slot, wanted, wanted, lease)
 
     def published(self, slot: Slot) -> tuple[Address, ...]:
@@ -214,12 +217,23 @@ class Envoy:
             lease.check()  # an old epoch's folder goes away
             raise
 
+    def _drain_at(self, slot: Slot, addresses: frozenset[Address]) -> None:
+        """Wait until *addresses* have no request in flight, or the fleet's ``drain`` is over."""
+        within = self._service.fleet.drain
+        time.sleep(_SETTLE.total_seconds())
+        admin.wait_for(lambda: admin.in_flight_at(self._name, slot, addresses), lambda left: not left, within)
+
     def _publish(
-        self, slot: Slot, known: frozenset[Address], healthy: frozenset[Address], lease: Lease
+        self,
+        slot: Slot,
+        known: frozenset[Address],
+        healthy: frozenset[Address],
+        lease: Lease,
+        draining: frozenset[Address] = frozenset(),
     ) -> None:
         """Let Envoy know exactly *known*, and wait until those in *healthy* are."""
         before = files.read(files.epoch_folder(self._name, lease) / endpoints_file(slot))
-        content = files.renewed(before, endpoints(self._name, slot, sorted(known)), lease)
+        content = files.renewed(before, endpoints(self._name, slot, sorted(known), draining), lease)
 
         def done(clusters: list[admin.Hosts]) -> bool:
             return all(hosts.known == known and healthy <= hosts.healthy for hosts in clusters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -86,8 +86,7 @@ def hosts(service: str, slot: Slot) -> list[Hosts]:
     Raises:
         TransientError: Envoy does not answer; retried.
     """
-    answer = _get("/clusters", format="json", filter=f"^{service}/{slot}(/sent|/mirror)?$")
-    found = {cluster["name"]: cluster for cluster in answer.get("cluster_statuses", [])}
+    found = _clusters(service, slot)
     return [_hosts(found.get(cluster_name(service, slot, kind), {})) for kind in Kind]
 
 
@@ -99,6 +98,23 @@ def in_flight(service: str, slot: Slot) -> int:
     """
     name = rf"^cluster\.{service}/{slot}(/sent|/mirror)?\.upstream_rq_(pending_)?active$"
     return sum(_stats(name).values())
+
+
+def in_flight_at(service: str, slot: Slot, addresses: Collection[Address]) -> int:
+    """Requests that the slot's replicas at *addresses* are working on.
+
+    Raises:
+        TransientError: Envoy does not answer; retried.
+    """
+    clusters = _clusters(service, slot).values()
+    hosts = [host for cluster in clusters for host in cluster.get("host_statuses", [])]
+    return sum(
+        int(stat.get("value", 0))
+        for host in hosts
+        if address_of(host["address"]) in addresses
+        for stat in host["stats"]
+        if stat["name"] == "rq_active"
+    )
 
 
 def log_path() -> Path:
@@ -141,6 +157,12 @@ def _refusal(offset: int) -> str:
     return refused.rpartition("\n: ")[2].strip()
 
 
+def _clusters(service: str, slot: Slot) -> dict[str, Json]:
+    """The state of the slot's three clusters, by name."""
+    answer = _get("/clusters", format="json", filter=f"^{service}/{slot}(/sent|/mirror)?$")
+    return {cluster["name"]: cluster for cluster in answer.get("cluster_statuses", [])}
+
+
 def _hosts(cluster: Json) -> Hosts:
     known = {address_of(host["address"]): host["health_status"] for host in cluster.get("host_statuses", [])}
     healthy = (address for address, health in known.items() if not any(health.get(flag) for flag in _WAITING))
@@ -153,7 +175,7 @@ def _dump(resource: str, name: str) -> list[Json]:
 
 
 def _stats(pattern: str) -> dict[str, int]:
-    found = _get("/stats", format="json", filter=pattern)["stats"]
+    found = _get("/stats", format="json", filter=pattern).get("stats", [])
     return {stat["name"]: stat["value"] for stat in found if "name" in stat}
 
 

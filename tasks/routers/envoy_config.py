@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -121,9 +121,18 @@ def port_of(listener: Json) -> int:
     return int(listener["address"]["socket_address"]["port_value"])
 
 
-def endpoints(service: str, slot: Slot, addresses: Iterable[Address]) -> Json:
-    """Where a slot's replicas are; its three clusters share it."""
-    hosts = [{"endpoint": {"address": _socket(address)}} for address in addresses]
+def endpoints(
+    service: str, slot: Slot, addresses: Sequence[Address], draining: Collection[Address] = ()
+) -> Json:
+    """Where a slot's replicas are; its three clusters share it.
+
+    Args:
+        draining: Those of them that get no more requests, but end the ones they have.
+    """
+    hosts: list[Json] = [{"endpoint": {"address": _socket(address)}} for address in addresses]
+    for host, address in zip(hosts, addresses, strict=True):
+        if address in draining:
+            host["health_status"] = "DRAINING"
     return {
         "@type": TYPE + "config.endpoint.v3.ClusterLoadAssignment",
         "cluster_name": cluster_name(service, slot),
@@ -154,8 +163,12 @@ def _cluster(service: ServiceFile, slot: Slot, kind: Kind, folder: Path) -> Json
         },
         "connect_timeout": "1s",
         "lb_policy": "LEAST_REQUEST",
-        # With one healthy replica only healthy ones are used; with none, all are tried.
-        "common_lb_config": {"healthy_panic_threshold": {"value": 1}},
+        "common_lb_config": {
+            # With one healthy replica only healthy ones are used; with none, all are tried.
+            "healthy_panic_threshold": {"value": 1},
+            # Workers hear of a replica's health when the admin interface does, not a second later.
+            "update_merge_window": "0s",
+        },
         "ignore_health_on_host_removal": True,
         "health_checks": [_health_check(service)],
         "circuit_breakers": {"thresholds": [dict.fromkeys(breakers, _UNLIMITED)]},

@@ -36,11 +36,11 @@ def line(
 ) -> dict[str, Any]:
     """A line of the access log."""
     return {
-        "time": at(seconds).timestamp(),
+        "at": str(at(seconds).timestamp()),
         "cluster": f"{service}/{place}",
         "code": code,
         "flags": "-",
-        "duration": duration,
+        "duration_ms": duration,
         "version": version,
         "path": "/products",
         "upstream": "127.0.0.1:20000",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import os
 import signal
 import socket
@@ -11,19 +12,20 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 
 import psutil
 import pytest
 
 from deployments.supervisor import start_supervisor, stop_supervisor, supervisor_is_up
-from tasks.domain.errors import InputError
+from tasks.domain.errors import InputError, TransientError
 from tasks.domain.model import Revision, Slot
 from tasks.domain.settings import settings
 from tasks.domain.spec import Canary
 from tasks.fleets.launch import MARK, lives, marked
 from tasks.fleets.local import LocalProcesses
 from tasks.fleets.processes import starts
-from tasks.fleets.supervisor import Program
+from tasks.fleets.supervisor import Program, Supervisor, password_file
 from tasks.journal import take
 
 pytestmark = pytest.mark.usefixtures("stack")
@@ -172,6 +174,19 @@ def test_a_stranger_with_the_process_id_of_a_replica_is_left_alone() -> None:
         stop_supervisor()
         assert stranger.poll() is None
         stranger.kill()
+
+
+def test_an_answer_of_something_else_is_transient_and_shows_no_password() -> None:
+    start_supervisor([])
+    password = password_file().read_text()
+    stop_supervisor()
+    address = ("127.0.0.1", settings().supervisor_port)
+    with http.server.HTTPServer(address, http.server.BaseHTTPRequestHandler) as other:
+        Thread(target=other.serve_forever, daemon=True).start()
+        with pytest.raises(TransientError, match="davy up") as raised:
+            Supervisor().states()
+        other.shutdown()
+    assert password not in f"{raised.value} {raised.value.__cause__!r}"
 
 
 def test_a_port_in_use_is_refused_before_anything_is_written() -> None:

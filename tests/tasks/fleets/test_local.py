@@ -16,10 +16,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tasks.domain.errors import InputError, LeaseLostError, TransientError, UnhealthyError
+from tasks.domain.errors import LeaseLostError, TransientError, UnhealthyError
 from tasks.domain.model import Health, Revision, Slot
 from tasks.domain.settings import settings
-from tasks.domain.spec import LocalFleet, ServiceFile
+from tasks.domain.spec import ServiceFile
 from tasks.fleets.launch import lives
 from tasks.fleets.local import LocalProcesses
 from tasks.fleets.processes import starts
@@ -43,10 +43,9 @@ def listening(port: int) -> bool:
 
 def running(fleet: LocalProcesses, revision: Revision = BLUE, replicas: int = 1) -> list[int]:
     """Deploy and wait; the ports."""
-    lease = take(revision.service, f"release-{time.monotonic_ns()}")
-    fleet.deploy(revision, replicas, lease)
-    fleet.wait_healthy(revision, replicas, SOON)
-    lease.release_now()
+    with lease_of(revision.service) as lease:
+        fleet.deploy(revision, replicas, lease)
+        fleet.wait_healthy(revision, replicas, SOON)
     return [replica.port for replica in fleet.observe() if replica.revision == revision]
 
 
@@ -55,6 +54,11 @@ def lease_of(service: str) -> Iterator[FileLease]:
     lease = take(service, f"release-{time.monotonic_ns()}")
     yield lease
     lease.release_now()
+
+
+def retired(fleet: LocalProcesses) -> None:
+    with lease_of("shop") as lease:
+        fleet.retire(BLUE, lease)
 
 
 @pytest.mark.usefixtures("supervisor")
@@ -76,10 +80,8 @@ def test_command_environment_and_folder_arrive_exactly_as_written(service: Make,
     odd = "100%d \"a\", 'b'; $HOME #1 \\ \u00fc"
     version = "1.2.3+build/4 'x' ; rm"
     (tmp_path / "a folder").mkdir()
-    made = service(
-        "ready", "{version}", "{service}-{replica}", odd,
-        environment={"TEXT": odd + "{{{port}}}"}, directory=str(tmp_path / "a folder"),
-    )  # fmt: skip
+    given = {"environment": {"TEXT": odd + "{{{port}}}"}, "directory": str(tmp_path / "a folder")}
+    made = service("ready", "{version}", "{service}-{replica}", odd, **given)
     (port,) = running(LocalProcesses(made), Revision("shop", Slot.CANDIDATE, version))
 
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10) as answer:
@@ -107,9 +109,8 @@ def test_retiring_leaves_no_process_and_no_file_and_touches_no_other_version(ser
     other = running(fleet, Revision("shop", Slot.BLUE, "v2"))
     pid = pid_of(other[0])
 
-    with lease_of("shop") as lease:
-        fleet.retire(BLUE, lease)
-        fleet.retire(BLUE, lease)
+    retired(fleet)
+    retired(fleet)
     assert not any(map(listening, old))
     assert {path.stem for path in settings().replicas.iterdir()} == {str(other[0])}
     assert pid_of(other[0]) == pid
@@ -121,15 +122,15 @@ def test_replicas_outlive_their_deployer_and_are_found_by_another_process(servic
     made = service()
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         ports = pool.apply(_deploy_as_another_process, (made, 2))
-    assert [replica.port for replica in LocalProcesses(made).observe()] == ports
-    assert all(map(listening, ports))
+    assert {r.port: r.health for r in LocalProcesses(made).observe()} == dict.fromkeys(ports, Health.HEALTHY)
 
 
 @pytest.mark.usefixtures("supervisor")
 def test_two_processes_deploy_at_once_and_share_no_port(
     service: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DAVY_REPLICA_PORTS", "[27000, 27011]")
+    first = 20000 + os.getpid() % 600 * 15  # few ports, but not those of a test run just before
+    monkeypatch.setenv("DAVY_REPLICA_PORTS", f"[{first}, {first + 14}]")
     made = [service(name=name) for name in ("shop", "cart")]
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         ports = pool.starmap(_deploy_as_another_process, [(each, 4) for each in made])
@@ -165,8 +166,7 @@ def test_retiring_ends_processes_that_left_the_group(
     fleet = LocalProcesses(service("parent", str(child_port := free_port())))
     running(fleet)
     eventually(lambda: listening(child_port))
-    with lease_of("shop") as lease:
-        fleet.retire(BLUE, lease)
+    retired(fleet)
     assert not listening(child_port)
 
 
@@ -174,8 +174,7 @@ def test_retiring_ends_processes_that_left_the_group(
 def test_replica_that_ignores_sigterm_is_killed_when_its_time_is_up(service: Make) -> None:
     fleet = LocalProcesses(service("stubborn", stop_within="1s"))
     ports = running(fleet, replicas=3)
-    with lease_of("shop") as lease:
-        fleet.retire(BLUE, lease)
+    retired(fleet)
     assert not any(map(listening, ports))
     assert fleet.observe() == ()
 
@@ -185,12 +184,10 @@ def test_command_that_never_comes_up_is_reported_with_its_end_and_its_log(servic
     fleet = LocalProcesses(service("dies"))
     with lease_of("shop") as lease:
         fleet.deploy(BLUE, 1, lease)
-        began = time.monotonic()
         with pytest.raises(
             UnhealthyError, match=r"shop/blue@v1: replica 1 ended 3 times.*exit status 3.*no database"
         ):
-            fleet.wait_healthy(BLUE, 1, timedelta(minutes=4))
-        assert time.monotonic() - began < 60
+            fleet.wait_healthy(BLUE, 1, timedelta(minutes=10))  # longer than a test may take
         (replica,) = fleet.observe()
         assert replica.health is Health.DOWN
         assert "no database" in replica.detail
@@ -204,7 +201,6 @@ def test_old_crashes_of_a_replica_do_not_count_against_it(service: Make, eventua
     for times in (2, 3, 4):
         os.kill(pid_of(port), signal.SIGKILL)
         eventually(lambda times=times: len(starts(record)) == times)
-    os.utime(record, (0, 0))
     fleet.wait_healthy(BLUE, 1, SOON)
     assert fleet.observe()[0].restarts == 3
 
@@ -233,36 +229,6 @@ def test_a_replica_that_is_not_healthy_in_time_says_why(
     assert detail in str(raised.value)
 
 
-@pytest.mark.usefixtures("home")  # and no supervisor: it is not even asked
-@pytest.mark.parametrize(
-    ("field", "changes"),
-    [
-        ("fleet.command", {"command": "no-such-program {port}"}),
-        ("fleet.command", {"command": "./here {port}"}),
-        ("fleet.command", {"command": "/etc/passwd {port}"}),
-        ("fleet.command", {"command": "python 'half a quote {port}"}),
-        ("fleet.command", {"command": " ", "environment": {"PORT": "{port}"}}),
-        ("fleet.command", {"command": "python 8080"}),
-        ("fleet.command", {"command": "python {port} {colour}"}),
-        ("fleet.command", {"command": "python {port.__class__} {port}"}),
-        ("fleet.command", {"command": "python {port} {"}),
-        ("fleet.environment.TEXT", {"command": "python {port}", "environment": {"TEXT": "{}"}}),
-        ("fleet.directory", {"command": "python {port}", "directory": "/no/such/folder"}),
-    ],
-)
-def test_bad_fields_are_refused_by_name_before_anything_is_touched(
-    service: Make, field: str, changes: dict[str, object]
-) -> None:
-    fleet = LocalProcesses(service().model_copy(update={"fleet": LocalFleet.model_validate(changes)}))
-    with pytest.raises(InputError) as raised:
-        fleet.check("v1")
-    assert raised.value.field == field
-    with lease_of("shop") as lease, pytest.raises(InputError) as raised:
-        fleet.deploy(BLUE, 1, lease)
-    assert raised.value.field == field
-    assert not settings().replicas.exists()
-
-
 @pytest.mark.usefixtures("home")
 def test_without_a_supervisor_every_verb_says_how_to_start_it_and_writes_nothing(service: Make) -> None:
     fleet = LocalProcesses(service())
@@ -281,14 +247,10 @@ def test_a_carrier_that_lost_its_lease_changes_nothing(service: Make) -> None:
     fleet.wait_healthy(BLUE, 2, SOON)
     before = fleet.observe()
     newer = take("shop", "release-1", over=True)
-    changes: list[Callable[[], None]] = [
-        lambda: fleet.deploy(BLUE, 3, lost),
-        lambda: fleet.deploy(BLUE, 1, lost),
-        lambda: fleet.retire(BLUE, lost),
-    ]
-    for change in changes:
-        with pytest.raises(LeaseLostError):
-            change()
+    with pytest.raises(LeaseLostError):
+        fleet.deploy(BLUE, 3, lost)
+    with pytest.raises(LeaseLostError):
+        fleet.retire(BLUE, lost)
     newer.release_now()
     assert fleet.observe() == before
 
@@ -305,3 +267,34 @@ def test_ports_in_use_are_not_given_and_running_out_of_them_is_said(
         with pytest.raises(TransientError, match=f"no free port from {taken} to {taken}"):
             fleet.deploy(BLUE, 1, lease)
         assert fleet.observe() == ()
+
+
+class LeaseLostMeanwhile:
+    """A lease that is lost after so many checks."""
+
+    epoch, release = 1, "release-1"
+
+    def __init__(self, checks: int) -> None:
+        self.left = checks
+
+    def check(self) -> None:
+        """Raise, once it is lost."""
+        self.left -= 1
+        if self.left < 0:
+            raise LeaseLostError
+
+
+@pytest.mark.usefixtures("supervisor")
+def test_a_lease_lost_halfway_stops_the_very_next_change(service: Make) -> None:
+    fleet = LocalProcesses(service())
+    ports = running(fleet, replicas=2)
+    pids = [pid_of(port) for port in ports]
+    with pytest.raises(LeaseLostError):
+        fleet.retire(BLUE, LeaseLostMeanwhile(checks=1))
+    assert all(map(listening, ports))
+
+    running(fleet, replicas=2)  # whoever holds the lease takes them as they are
+    assert [pid_of(port) for port in ports] == pids
+    with pytest.raises(LeaseLostError):
+        fleet.deploy(BLUE, 3, LeaseLostMeanwhile(checks=2))
+    assert [r.health for r in fleet.observe()] == [Health.HEALTHY, Health.HEALTHY, Health.STARTING]

@@ -23,6 +23,7 @@ from tasks.domain.model import Slot, Window
 from tasks.domain.settings import settings
 from tasks.metrics import open_metrics
 from tasks.metrics.base import MetricSource
+from tasks.metrics.counters import FILTER
 from tasks.metrics.prometheus import PIECE, Prometheus
 from tests.tasks.metrics.conftest import MakeService, Poll, Proxy, Start
 
@@ -132,6 +133,10 @@ def test_both_sources_bear_a_restart_of_envoy(pair: Pair, proxy: Proxy, poll: Po
     assert (samples["candidate requests"], samples["candidate errors"]) == (93, 3)
 
 
+def test_the_configuration_scrapes_what_the_sampler_reads() -> None:
+    assert f"filter: ['{FILTER}']" in CONFIGURATION.read_text()
+
+
 class Answering(ThreadingHTTPServer):
     """A server that answers every query as ``answer`` says, given the query."""
 
@@ -221,6 +226,7 @@ NAMES = {
     "xx": ("envoy_cluster_upstream_rq_xx", {"envoy_response_code_class": "2"}),
     "5xx": ("envoy_cluster_upstream_rq_xx", {"envoy_response_code_class": "5"}),
     "up": ("envoy_cluster_membership_total", {}),
+    "uptime": ("envoy_server_uptime", {}),
 }
 
 
@@ -251,6 +257,22 @@ def test_births_resets_and_gaps(answering: Answering, service: MakeService) -> N
     assert errors.tolist() == [10, 2, 0, 3]
     assert [(moment - NOW).total_seconds() for moment in errors.index] == [-8, -7, -3, -2]
     assert frame["blue", "requests"].isna().all()
+
+
+def test_a_slot_that_is_born_with_its_first_errors_counts_them(
+    answering: Answering, service: MakeService
+) -> None:
+    answering.answer = lambda _: (
+        200,
+        result(
+            ("uptime", "", {-9: 50, -8: 51}),
+            ("up", "shop/candidate", {-8: 1}),
+            ("5xx", "shop/candidate", {-8: 10}),
+        ),
+    )
+    assert fetch(service, answering.url)["candidate", "errors"].tolist() == [10]
+    (asked,) = parse_qs(urlsplit(answering.asked[0]).query)["query"]
+    assert 'envoy_cluster_name=~"|shop/' in asked  # series without a cluster, such as the uptime, too
 
 
 def test_an_empty_answer_has_no_rows_but_all_columns(answering: Answering, service: MakeService) -> None:

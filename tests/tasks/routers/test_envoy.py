@@ -8,12 +8,11 @@ import math
 import threading
 from collections import Counter
 from datetime import timedelta
-from functools import partial
 
 import pytest
 
 from tasks.domain.errors import PermanentError, TransientError
-from tasks.domain.model import Address, Match, Slot, Split, Traffic
+from tasks.domain.model import Match, Slot, Split, Traffic
 from tasks.domain.settings import settings
 from tests.tasks.routers.rig import Load, Proxy, Replicas, Shop, ask, eventually
 
@@ -108,16 +107,27 @@ def test_preview_reaches_what_users_do_not(shop: Shop) -> None:
 
 
 def test_drain_waits_for_requests_in_flight(shop: Shop, proxy: Proxy) -> None:
-    """Traffic moves away and the endpoint goes, yet slow requests end well."""
+    shop.shift(10_000)
+    user = threading.Thread(target=lambda: ask(shop.port, "/slow"))
+    user.start()
+    eventually(lambda: proxy.counter("cluster.shop/candidate.upstream_rq_active") == 1, "one in flight")
+    assert shop.router.drain(Slot.CANDIDATE, timedelta(0)) is False
+    assert shop.router.drain(Slot.CANDIDATE, MOMENT) is True
+    user.join()
+
+
+def test_a_replica_taken_out_may_be_killed_at_once(shop: Shop, replicas: Replicas, proxy: Proxy) -> None:
+    """One of two replicas goes while the other still has traffic: slow requests on both end well."""
+    second = replicas.start("v1")
+    shop.router.publish(Slot.BLUE, [shop.blue, second], shop.lease)
     answers: list[str] = []
     users = [threading.Thread(target=lambda: answers.append(ask(shop.port, "/slow").text)) for _ in range(10)]
     for user in users:
         user.start()
     eventually(lambda: proxy.counter("cluster.shop/blue.upstream_rq_active") == 10, "ten in flight")
-    shop.shift(10_000)
-    shop.router.publish(Slot.BLUE, [], shop.lease)
-    assert shop.router.drain(Slot.BLUE, timedelta(0)) is False
-    assert shop.router.drain(Slot.BLUE, MOMENT) is True
+    assert replicas.seen(second)["requests"] > 0
+    shop.router.publish(Slot.BLUE, [shop.blue], shop.lease)
+    replicas.kill(second)
     for user in users:
         user.join()
     assert answers == ["v1"] * 10
@@ -131,7 +141,10 @@ def test_replicas_swapped_under_load_fail_no_request(shop: Shop, replicas: Repli
             new = replicas.start(f"swap{number}")
             shop.router.publish(Slot.BLUE, [new], shop.lease)
             assert shop.router.published(Slot.BLUE) == (new,)
-            assert shop.router.drain(Slot.BLUE, timedelta(0)) is not None
+            load.more(50)
+            seen = replicas.seen(old)
+            load.more(50)
+            assert replicas.seen(old) == seen, "nobody gets to a replica that was taken out"
             replicas.kill(old)
             load.more(100)
             old = new
@@ -139,10 +152,12 @@ def test_replicas_swapped_under_load_fail_no_request(shop: Shop, replicas: Repli
     assert set(load.answers) == {"v1", "swap0", "swap1", "swap2"}
 
 
-def _idle(address: Address) -> bool:
-    """Whether Envoy has closed its connections there: nothing is in flight on a removed host."""
-    text = ask(settings().envoy_port, "/clusters?filter=^shop/blue").text
-    return f"{address.host}:{address.port}" not in text
+def test_published_replicas_get_requests_at_once(shop: Shop, replicas: Replicas) -> None:
+    second, third = replicas.start("second"), replicas.start("third")
+    shop.router.publish(Slot.BLUE, [shop.blue, second], shop.lease)
+    assert set(shop.versions(40)) == {"v1", "second"}
+    shop.router.publish(Slot.BLUE, [shop.blue, second, third], shop.lease)
+    assert set(shop.versions(60)) == {"v1", "second", "third"}
 
 
 def test_killed_replica_costs_only_what_it_had_in_hand(shop: Shop, replicas: Replicas) -> None:
@@ -151,6 +166,7 @@ def test_killed_replica_costs_only_what_it_had_in_hand(shop: Shop, replicas: Rep
     shop.router.publish(Slot.BLUE, [shop.blue, second], shop.lease)
     with Load(shop.port) as load:
         load.more(200)
+        assert replicas.seen(second)["requests"] > 0
         replicas.kill(second)
         load.more(1000)
     assert len(load.failures) <= load.users
@@ -194,7 +210,7 @@ def test_envoy_killed_comes_back_with_the_same_routes(shop: Shop, proxy: Proxy) 
     assert abs(found["v2"] - 100) < 5 * math.sqrt(200 * 0.25)
 
 
-def test_access_log_names_who_answered(shop: Shop, replicas: Replicas) -> None:
+def test_access_log_names_who_answered(shop: Shop) -> None:
     assert ask(shop.port, "/cart?secret=1").text == "v1"
     shop.router.publish(Slot.BLUE, [], shop.lease)
     assert ask(shop.port, "/cart").status == 503
@@ -206,4 +222,3 @@ def test_access_log_names_who_answered(shop: Shop, replicas: Replicas) -> None:
     assert (refused["cluster"], refused["code"], refused["flags"]) == ("shop/blue", 503, "UH")
     assert 0 <= float(refused["at"]) - float(served["at"]) < 60
     assert refused["version"] is None
-    del replicas
