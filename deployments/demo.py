@@ -198,7 +198,9 @@ def show(service: ServiceFile, load_record: Path, record: Record, expected: Outc
     """What the data plane and the users saw of one release."""
     assert record.ended is not None  # noqa: S101 - `together` returns ended ones only
     window = Window(record.opened_at, record.ended.at + timedelta(seconds=SETTLE))
-    seen = observe(settings().root / "logs" / f"{service.service}.access.log", service.service, window, stays(record))
+    seen = observe(
+        settings().root / "logs" / f"{service.service}.access.log", service.service, window, stays(record)
+    )
     lost = experience(load_record, window, f"http://127.0.0.1:{service.router.port}").failures
     return Shown(service.strategy, record.opening.version, expected, record, seen, len(lost))  # type: ignore[attr-defined]
 
@@ -208,19 +210,28 @@ def stays(record: Record) -> list[Stay]:
     old, start = record.opening.stable, record.opened_at
     old_slots = (old.slot, Slot.BASELINE) if old else ()
     return [
-        Stay(slot, old.version if old and slot in old_slots else record.opening.version, start) for slot in Slot
+        Stay(slot, old.version if old and slot in old_slots else record.opening.version, start)
+        for slot in Slot
     ]
 
 
 def table(shown: list[Shown]) -> Table:
     """What came out."""
-    rows = Table(title="\nWhat users noticed", title_justify="left", header_style="dim", box=SIMPLE_HEAD, pad_edge=False)
+    rows = Table(
+        title="\nWhat users noticed",
+        title_justify="left",
+        header_style="dim",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for column in ("strategy", "version", "outcome"):
         rows.add_column(column, no_wrap=True)
     for column in ("took", "requests", "failed", "share", "back in"):
         rows.add_column(column, justify="right", no_wrap=True)
     for one in shown:
-        failed = ", ".join(f"{count} by {version}" for version, count in one.seen.failed_by_version.items()) or "0"
+        failed = (
+            ", ".join(f"{count} by {version}" for version, count in one.seen.failed_by_version.items()) or "0"
+        )
         back = one.seen.exposure(one.version)
         colour = "green" if one.is_right else "red"
         rows.add_row(

@@ -14,11 +14,12 @@ from datetime import timedelta
 from typing import Any
 
 from prefect import Flow, get_client
-from prefect.deployments.runner import EntrypointType, RunnerDeployment
+from prefect.client.schemas.objects import StateType
+from prefect.deployments.runner import RunnerDeployment
 from prefect.events import AutomationCore, DeploymentEventTrigger, EventTrigger, Posture
 from prefect.events.actions import ChangeFlowRunState
 from prefect.runner import Runner
-from prefect.states import StateType
+from prefect.types.entrypoint import EntrypointType
 
 from flows.blue_green import blue_green
 from flows.blue_green_canary import blue_green_canary
@@ -90,8 +91,8 @@ def zombies() -> AutomationCore:
     return AutomationCore(
         name="davy: a release's run without heartbeat has crashed",
         trigger=EventTrigger(
-            match={"prefect.resource.id": "prefect.flow-run.*"},  # type: ignore[arg-type]
-            match_related={"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"},  # type: ignore[arg-type]
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related={"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"},
             for_each={"prefect.resource.id"},
             after=_events(["heartbeat"]),
             expect=_events(["heartbeat", *over]),
@@ -120,7 +121,7 @@ async def serve(queue: str) -> None:
 async def server_answers() -> None:
     """Wait for Prefect's server, which starts more slowly than its runners."""
     async with get_client() as client:
-        while await client.api_healthcheck() is not None:
+        while await client.api_healthcheck() is not None:  # noqa: ASYNC110 - it tells nobody when it is there
             await asyncio.sleep(POLL)
 
 

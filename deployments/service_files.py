@@ -63,13 +63,14 @@ def _content(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
-        raise InputError("service file", str(path), f"a file that can be read ({error.strerror})") from error
+        expected = f"a file that can be read ({error.strerror})"
+        raise InputError("file", str(path), expected) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError("service file", str(path), f"YAML: {error}") from error
+        expected = f"YAML: {error}"
+        raise InputError("file", str(path), expected) from error
     if not isinstance(content, dict):
-        raise InputError(
-            "service file", type(content).__name__, "YAML with keys such as 'service' and 'strategy'"
-        )
+        expected = "YAML with keys such as 'service' and 'strategy'"
+        raise InputError("file", type(content).__name__, expected)
     return content
 
 

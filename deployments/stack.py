@@ -17,7 +17,7 @@ from datetime import timedelta
 import httpx
 
 from deployments import prefect_api
-from deployments.supervisor import start_supervisor, stop_supervisor, supervisor_is_up
+from deployments.supervisor import end_leftovers, start_supervisor, stop_supervisor, supervisor_is_up
 from tasks.domain.errors import InputError, PermanentError
 from tasks.domain.settings import settings
 from tasks.fleets.supervisor import Program
@@ -91,10 +91,11 @@ def up(say: Callable[[str], None]) -> None:
         PermanentError: A part does not answer in time; not retried.
     """
     if not supervisor_is_up():
+        end_leftovers()
         check_ports()
         settings().root.mkdir(parents=True, exist_ok=True)
         settings().watcher_pulse.unlink(missing_ok=True)
-        start_supervisor([part.program for part in parts()])
+    start_supervisor([part.program for part in parts()])
     deadline = time.monotonic() + START_WITHIN.total_seconds()
     for part in parts():
         while not is_ready(part):

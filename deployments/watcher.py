@@ -104,11 +104,11 @@ class Watched:
         verdict = guard.check(record)
         if verdict.result is not Result.FAIL:
             return
-        if guard.overdrawn(record, verdict):
-            self._take_back(verdict.reason, Outcome.ROLLED_BACK, "guard", evidence=verdict.evidence)
-        else:
-            failed = guard.failed_metrics(verdict)
-            self.journal.append("check", failed=failed, reason=verdict.reason, evidence=verdict.evidence)
+        too_many = guard.overdrawn(record, verdict)
+        failed = guard.failed_metrics(verdict)
+        self.journal.append("check", failed=failed, reason=verdict.reason, evidence=verdict.evidence)
+        if too_many:
+            self._take_back(verdict.reason, Outcome.ROLLED_BACK, "guard")
 
     def _go_on_back(self, record: Record) -> None:
         """Go on with a way back whose carrier is gone."""
@@ -116,10 +116,8 @@ class Watched:
         if not (held and held.alive):
             self._take_back("", Outcome.ROLLED_BACK, "watcher")
 
-    def _take_back(self, reason: str, outcome: Outcome, by: str, **why: object) -> None:
+    def _take_back(self, reason: str, outcome: Outcome, by: str) -> None:
         log.info("%s: taking it back: %s", self.journal.release, reason)
-        if why:
-            self.journal.append("check", failed=[], reason=reason, **why)
         take_back(self.journal, reason=reason, outcome=outcome, by=by)
 
     def _retire(self, record: Record) -> None:

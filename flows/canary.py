@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.carry import carry_out, prepare
-from tasks.analysis import hold_and_judge, look_first
+from flows.hold import hold_and_judge, look_first
 from tasks.domain.model import Outcome
 from tasks.domain.spec import Canary
 from tasks.domain.units import WHOLE

@@ -62,7 +62,7 @@ def carry_out(
         carrier.end(outcome, f"{service.service} {outcome}: {version}")
     except LeaseLostError:
         carrier.let_go()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever went wrong, users go back to stable
         get_run_logger().warning("Going back: %s", error, exc_info=not isinstance(error, DavyError))
         go_back(carrier, error)
     return ended(journal)
@@ -135,7 +135,7 @@ def go_back(carrier: Carrier, error: Exception) -> None:
         try:
             restore(carrier, reason=str(error) or repr(error), outcome=Outcome.ROLLED_BACK, by="flow")
         except DavyError as trouble:
-            get_run_logger().error("The way back is left to the watcher: %s", trouble)  # noqa: TRY400 - said, not raised
+            get_run_logger().error("The way back is left to the watcher: %s", trouble)
     carrier.let_go()
 
 

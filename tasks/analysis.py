@@ -1,14 +1,13 @@
-"""Judge a step: hold it, fetch what the revisions did side by side, ask the judge."""
+"""Judge a step: fetch what the revisions did, side by side, and ask the judge."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from prefect.futures import PrefectFuture
 
-from tasks.domain.errors import JudgedError
 from tasks.domain.model import Result, Revision, Slot, Split, Verdict, Window
 from tasks.guard import SETTLING, judge_slots
 from tasks.journal import Line
@@ -16,49 +15,12 @@ from tasks.metrics import open_metrics
 from tasks.record import Record
 from tasks.release import Carrier, Release
 from tasks.step import reading, step
-from tasks.traffic import bake, match_and_mirror
 
 if TYPE_CHECKING:  # pandas doubles a runner's memory, so only those import it who judge
     import pandas as pd
 
 MIN_DRAWN = 1
 """A split is judged from the first drawn request on; chance is allowed for."""
-ATTEMPTS = 2
-"""A bake whose verdict is marginal or inconclusive is extended once."""
-
-
-def look_first(release: Release, revision: Revision) -> None:
-    """Where the service file says so: testers' requests and copies of users' before users' own.
-
-    Raises:
-        JudgedError: The copies were not answered well enough; not retried.
-    """
-    mirror = release.service.mirror
-    if mirror or release.service.matches:
-        match_and_mirror(release, revision)
-    if mirror:
-        hold_and_judge(release, revision, 0, mirror.bake)
-
-
-def hold_and_judge(release: Release, revision: Revision, share: int, span: timedelta) -> None:
-    """Hold the share for *span* and judge it; extend once where the verdict says neither.
-
-    Args:
-        share: Basis points that *revision* has now.
-
-    Raises:
-        JudgedError: The verdict does not let the release go on; not retried.
-        LeaseLostError: The guard took the release back meanwhile; not retried.
-    """
-    for attempt in range(1, ATTEMPTS + 1):
-        bake(release, revision, share, span, attempt)
-        verdict = analyse(release, revision, share, attempt)
-        if verdict.result is Result.PASS:
-            return
-        if verdict.result is Result.FAIL:
-            break
-    msg = f"{revision}: verdict {verdict.result}, expected pass: {verdict.reason}"
-    raise JudgedError(msg)
 
 
 def analyse(release: Release, revision: Revision, share: int, attempt: int) -> Verdict:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from tasks.domain.model import Health, Result, Slot, Verdict, Window
+from tasks.domain.spec import Limit
 from tasks.fleets import open_fleet
 from tasks.metrics import open_metrics
 from tasks.record import Record
@@ -64,14 +65,13 @@ def overdrawn(record: Record, verdict: Verdict) -> bool:
     """Whether *verdict*, with the failed checks before it in this step, is one too many."""
     since = record.live_since
     failed = Counter(
-        metric
-        for line in record.all("check")
-        if since and line.at >= since
-        for metric in line.data["failed"]
+        metric for line in record.all("check") if since and line.at >= since for metric in line.data["failed"]
     )
     failed.update(failed_metrics(verdict))
-    limits = record.service.analysis.limits
-    return any(failed[metric] > limits[metric].failures for metric in failed_metrics(verdict) if metric in limits)
+    limits: dict[str, Limit] = dict(record.service.analysis.limits)
+    return any(
+        failed[metric] > limits[metric].failures for metric in failed_metrics(verdict) if metric in limits
+    )
 
 
 def failed_metrics(verdict: Verdict) -> list[str]:

@@ -148,7 +148,9 @@ class Record:
 
     def result_of(self, key: str) -> Line | None:
         """The recorded outcome of a step; None when it is still to be done."""
-        return next((line for line in reversed(self.lines) if line.kind == "outcome" and line.key == key), None)
+        return next(
+            (line for line in reversed(self.lines) if line.kind == "outcome" and line.key == key), None
+        )
 
     def first(self, kind: str, key: str | None = None) -> Line | None:
         """The oldest line of a kind."""

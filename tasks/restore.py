@@ -18,6 +18,8 @@ from tasks.release import Carrier
 
 PATIENCE = timedelta(seconds=30)
 """How long a proxy that is away is asked again before this attempt is given up."""
+CONVERGE = timedelta(seconds=2)
+"""How long stable may take to become whole before it is asked for again."""
 PAUSE = 0.5
 """Seconds between two attempts."""
 
@@ -86,20 +88,29 @@ def go_back(carrier: Carrier) -> None:
     if stable is None or carrier.record.asked is None:
         return
     if len(healthy(carrier, stable)) < carrier.release.replicas:
-        with suppress(UnhealthyError):
-            put_back(carrier, stable)
-    if not healthy(carrier, stable):
-        msg = f"{stable}: found no healthy replica, expected at least one to go back to"
-        raise UnhealthyError(msg)
+        put_back(carrier, stable)
     patiently(carrier)
 
 
 def put_back(carrier: Carrier, stable: Revision) -> None:
-    """Bring stable to its full size again, where batches of it were replaced."""
+    """Bring stable to its full size again, or as near to it as its time to become ready allows.
+
+    It is asked for again and again: the carrier before may have been about to stop a replica.
+
+    Raises:
+        UnhealthyError: Not one replica is healthy, so there is nothing to go back to.
+    """
     release = carrier.release
-    carrier.fleet.deploy(stable, release.replicas, carrier.lease)
-    carrier.fleet.wait_healthy(stable, release.replicas, release.service.fleet.health.ready_within)
-    carrier.publish(stable)
+    deadline = time.monotonic() + release.service.fleet.health.ready_within.total_seconds()
+    while len(serving := healthy(carrier, stable)) < release.replicas and time.monotonic() < deadline:
+        carrier.fleet.deploy(stable, release.replicas, carrier.lease)
+        with suppress(UnhealthyError):
+            carrier.fleet.wait_healthy(stable, release.replicas, CONVERGE)
+    if not serving:
+        msg = f"{stable}: found no healthy replica, expected at least one to go back to"
+        raise UnhealthyError(msg)
+    with suppress(TransientError):  # what was published before is no worse than the new version
+        carrier.router.publish(stable.slot, [replica.address for replica in serving], carrier.lease)
 
 
 def patiently(carrier: Carrier) -> None:

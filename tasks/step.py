@@ -57,7 +57,10 @@ def for_good(_release: Release, _record: Record, _done: Line) -> bool:
 
 
 def step(
-    name: str, *, result: Any = None, valid: Callable[[Release, Record, Line], bool] = for_good  # noqa: ANN401
+    name: str,
+    *,
+    result: Any = None,  # noqa: ANN401 - any type that pydantic reads and writes
+    valid: Callable[[Release, Record, Line], bool] = for_good,
 ) -> Callable[[Callable[Concatenate[Release, P], R]], Task[Concatenate[Release, P], R]]:
     """Make a journaled Prefect task of a verb.
 
@@ -95,7 +98,9 @@ class _Names(Formatter):
     """Fills names as `str.format` does; ``{share:share}`` writes basis points as percent."""
 
     def format_field(self, value: Any, format_spec: str) -> str:  # noqa: ANN401 - as inherited
-        return format_share(value) if format_spec == "share" else str(super().format_field(value, format_spec))
+        return (
+            format_share(value) if format_spec == "share" else str(super().format_field(value, format_spec))
+        )
 
 
 def _label(name: str) -> Callable[[], str]:

@@ -118,7 +118,9 @@ def await_watcher() -> None:
     deadline = time.monotonic() + PULSE_PATIENCE.total_seconds()
     while (age := _pulse_age()) > PULSE_TTL.total_seconds():
         if time.monotonic() > deadline:
-            msg = f"watcher: last heard of {age:.0f} s ago, expected at most {PULSE_TTL.total_seconds():.0f} s"
+            msg = (
+                f"watcher: last heard of {age:.0f} s ago, expected at most {PULSE_TTL.total_seconds():.0f} s"
+            )
             raise PermanentError(msg)
         time.sleep(POLL)
 

@@ -60,11 +60,17 @@ def plan_of(service: ServiceFile, replicas: int, *, first: bool = False) -> Plan
         case Rolling():
             steps += _rolling(service, replicas)
         case BlueGreen():
-            steps.append(PlannedStep("all traffic to the new colour, watched", WHOLE, service.watch, 2 * replicas))
+            steps.append(
+                PlannedStep("all traffic to the new colour, watched", WHOLE, service.watch, 2 * replicas)
+            )
         case BlueGreenCanary():
             trickle = service.trickle
-            steps.append(PlannedStep("a trickle to the new colour", trickle.share, trickle.bake, 2 * replicas))
-            steps.append(PlannedStep("all traffic to the new colour, watched", WHOLE, service.watch, 2 * replicas))
+            steps.append(
+                PlannedStep("a trickle to the new colour", trickle.share, trickle.bake, 2 * replicas)
+            )
+            steps.append(
+                PlannedStep("all traffic to the new colour, watched", WHOLE, service.watch, 2 * replicas)
+            )
         case Canary():
             steps += _canary(service, replicas)
     return Plan(tuple(steps))

@@ -24,9 +24,7 @@ from tasks.domain.units import Duration
 class Settings(BaseSettings):
     """The embedded stack's folder, ports and clocks."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="DAVY_", toml_file=".davy.toml", extra="forbid", frozen=True
-    )
+    model_config = SettingsConfigDict(env_prefix="DAVY_", toml_file=".davy.toml", extra="forbid", frozen=True)
 
     home: Path = Field(Path(".davy"), description="folder of everything that Davy writes")
     prefect_port: int = Field(4200, ge=1024, le=65535, description="Prefect's server and UI")

@@ -6,10 +6,12 @@ are frozen and refuse unknown keys.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import pairwise
 from math import ceil, floor
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -59,7 +61,8 @@ class LocalFleet(Part):
 
     kind: Literal["local"] = "local"
     command: str = Field(min_length=1)
-    """What runs one replica. ``{port}``, ``{version}``, ``{service}`` and ``{replica}`` are filled in."""
+    """What runs one replica. ``{port}``, ``{version}``, ``{service}`` and ``{replica}`` are filled in;
+    other braces are doubled."""
     directory: str = "."
     """Working directory; relative ones count from the service file's folder."""
     environment: dict[str, str] = {}
@@ -88,9 +91,9 @@ class EnvoyRouter(Part):
 class Limit(Part):
     """What one metric must keep to. At least one of ``max`` and ``min``."""
 
-    max: float | None = None
+    max: float | None = Field(None, allow_inf_nan=False)
     """Highest value that is still good."""
-    min: float | None = None
+    min: float | None = Field(None, allow_inf_nan=False)
     """Lowest value that is still good."""
     min_requests: int = Field(20, ge=1)
     """With fewer requests than this nothing is said."""
@@ -141,7 +144,7 @@ class Analysis(Part):
     """What judges the candidate: in every check of the guard and at the end of each step."""
 
     metrics: Metrics = Metrics()
-    limits: dict[MetricName, Limit] = {"error_rate": Limit(max=1.0), "restarts": Limit(max=0)}
+    limits: Mapping[MetricName, Limit] = {"error_rate": Limit(max=1.0), "restarts": Limit(max=0)}
     """By metric, what the candidate must keep to."""
     interval: PositiveDuration = timedelta(seconds=1)
     """How often the guard checks."""
@@ -267,7 +270,7 @@ Replicas = Annotated[str, BeforeValidator(_replicas), Field(examples=["25%", "1"
 """Replicas, as a number or as a percentage of all."""
 
 
-def _of(batch: str, replicas: int, rounding: Any) -> int:
+def _of(batch: str, replicas: int, rounding: Callable[[float], int]) -> int:
     if batch.endswith("%"):
         return int(rounding(int(batch.removesuffix("%")) * replicas / 100))
     return int(batch)
@@ -361,9 +364,7 @@ class Canary(_Switching):
     """Widen a small candidate's share step by step, beside a baseline of the old version."""
 
     strategy: Literal["canary"] = "canary"
-    steps: tuple[Step, ...] = Field(
-        (Step(share=5), Step(share=25), Step(share=50)), min_length=1
-    )
+    steps: tuple[Step, ...] = Field((Step(share=5), Step(share=25), Step(share=50)), min_length=1)
     """Shares to hold, growing."""
     baseline: bool = True
     """Run the old version beside the candidate, same size and age; else compare with stable."""
@@ -375,7 +376,7 @@ class Canary(_Switching):
     @model_validator(mode="after")
     def _grow(self) -> Canary:
         shares = [step.share for step in self.steps]
-        for number, (before, after) in enumerate(zip(shares, shares[1:], strict=False), start=1):
+        for number, (before, after) in enumerate(pairwise(shares), start=1):
             if after <= before:
                 msg = (
                     f"steps.{number}.share: found {format_share(after)} after {format_share(before)}, "
@@ -392,8 +393,6 @@ class Canary(_Switching):
         return self.baseline and share <= min(self.baseline_until, WHOLE // 2)
 
 
-Strategy = Annotated[
-    Rolling | BlueGreen | Canary | BlueGreenCanary, Field(discriminator="strategy")
-]
+Strategy = Annotated[Rolling | BlueGreen | Canary | BlueGreenCanary, Field(discriminator="strategy")]
 service_adapter: TypeAdapter[Rolling | BlueGreen | Canary | BlueGreenCanary] = TypeAdapter(Strategy)
 """Reads a service file's content, and gives its JSON Schema."""

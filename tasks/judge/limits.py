@@ -6,7 +6,7 @@ inconclusive. A verdict's evidence holds everything that was judged; `judge_agai
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import exp, isfinite, lgamma, log, log1p, nan
 from statistics import NormalDist
@@ -17,7 +17,7 @@ import pandas as pd
 
 from tasks.domain.errors import PermanentError
 from tasks.domain.model import Finding, Result, Slot, Split, Verdict
-from tasks.domain.spec import Limit
+from tasks.domain.spec import Limit, MetricName
 from tasks.domain.units import WHOLE, format_share
 from tasks.judge.evidence import columns_of, evidence_of, frame_of
 
@@ -38,7 +38,6 @@ UNITS = {
 """The metrics that can be judged, with their units as reasons write them."""
 
 _BUCKET = "le:"
-_WORST_FIRST = (Result.FAIL, Result.INCONCLUSIVE, Result.MARGINAL, Result.PASS)
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class _Measured:
 
 def judge_limits(
     frame: pd.DataFrame,
-    limits: Mapping[str, Limit],
+    limits: Mapping[MetricName, Limit],
     candidate: Slot,
     *,
     restarts: int,
@@ -96,18 +95,12 @@ def judge_again(evidence: Mapping[str, Any]) -> Verdict:
     """
     slot = Slot(evidence["candidate"])
     frame = frame_of(evidence["frame"])
-    own = pd.DataFrame({measure: frame[name, measure] for name, measure in columns_of(frame) if name == slot})
+    own = _own(frame, slot)
     findings = []
     for name, limit in evidence["limits"].items():
         measured = _measure(name, own, evidence["restarts"], mirrored=evidence["mirrored"])
         findings.append(_hold(name, slot, measured, Limit.model_validate(limit)))
-    return Verdict(overall(findings), tuple(findings), evidence)
-
-
-def overall(findings: Collection[Finding]) -> Result:
-    """The worst of *findings*; inconclusive without any."""
-    found = {finding.result for finding in findings}
-    return next((result for result in _WORST_FIRST if result in found), Result.INCONCLUSIVE)
+    return Verdict(Result.worst(finding.result for finding in findings), tuple(findings), evidence)
 
 
 def judge_split(frame: pd.DataFrame, asked: Split, tolerance: int, min_requests: int) -> Finding:
@@ -138,6 +131,37 @@ def judge_split(frame: pd.DataFrame, asked: Split, tolerance: int, min_requests:
     )
     findings = [_hold_share(slot, counts[slot], total, asked[slot], tolerance) for slot in worst_first]
     return next((finding for finding in findings if finding.result is Result.FAIL), findings[0])
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a slot does, for people who look on; NaN where it is not known.
+
+    Attributes:
+        request_rate: Per second.
+        error_rate: Percent.
+        latency_p99: Milliseconds.
+    """
+
+    request_rate: float
+    error_rate: float
+    latency_p99: float
+
+
+def figures_of(frame: pd.DataFrame, slot: Slot) -> Figures:
+    """The figures of *slot* over all of *frame*; nothing is judged."""
+    own = _own(frame, slot)
+    rates = [
+        _measure(name, own, 0, mirrored=False).value for name in ("request_rate", "error_rate", "latency_p99")
+    ]
+    return Figures(*rates)
+
+
+def _own(frame: pd.DataFrame, slot: Slot) -> pd.DataFrame:
+    """The slot's own columns."""
+    return pd.DataFrame(
+        {measure: frame[name, measure] for name, measure in columns_of(frame) if name == slot}
+    )
 
 
 def _measure(name: str, own: pd.DataFrame, restarts: int, *, mirrored: bool) -> _Measured:
