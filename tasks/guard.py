@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from tasks.domain.model import Health, Result, Slot, Verdict, Window
-from tasks.domain.spec import Limit
 from tasks.fleets import open_fleet
 from tasks.metrics import open_metrics
 from tasks.record import Record
@@ -68,10 +67,8 @@ def overdrawn(record: Record, verdict: Verdict) -> bool:
         metric for line in record.all("check") if since and line.at >= since for metric in line.data["failed"]
     )
     failed.update(failed_metrics(verdict))
-    limits: dict[str, Limit] = dict(record.service.analysis.limits)
-    return any(
-        failed[metric] > limits[metric].failures for metric in failed_metrics(verdict) if metric in limits
-    )
+    allowed = {str(metric): limit.failures for metric, limit in record.service.analysis.limits.items()}
+    return any(failed[metric] > allowed.get(metric, 0) for metric in failed_metrics(verdict))
 
 
 def failed_metrics(verdict: Verdict) -> list[str]:

@@ -1,0 +1,352 @@
+"""A small world to release in: a fleet, a router and metrics that keep the ports' promises, in memory.
+
+It can die: from the `die_at`-th change on, every change and every journal line raises `Died`,
+as if the process had been killed there. What was changed until then stays. It can be away: the
+`fail_at`-th change raises `TransientError` once.
+
+Each change is checked: no live share without a healthy replica behind it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import Any, cast
+
+import pandas as pd
+import pytest
+
+from tasks.domain.errors import TransientError, UnhealthyError
+from tasks.domain.model import Address, Health, Lease, Replica, Revision, Slot, Split, Traffic, Window
+from tasks.domain.settings import settings
+from tasks.domain.spec import ServiceFile, service_adapter
+from tasks.fleets import FLEETS
+from tasks.journal import Journal
+from tasks.metrics import SOURCES
+from tasks.metrics.base import DRAWN, ERRORS, MIRRORED, MIRRORED_ERRORS, REQUESTS
+from tasks.release import Carrier
+from tasks.routers import ROUTERS
+
+REQUESTS_SEEN = 10_000
+"""How many requests a fetch shows in all: one per basis point."""
+
+
+class Died(BaseException):
+    """The process was killed here."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The world after one change.
+
+    Attributes:
+        serving: How many healthy replicas are published in each slot that has a share.
+    """
+
+    what: str
+    split: Split | None
+    serving: dict[Slot, int]
+    running: dict[Revision, int]
+
+
+@dataclass
+class World:
+    """One service: what runs, what is published, what is live, and what happened."""
+
+    name: str
+    running: dict[Revision, list[Replica]] = field(default_factory=dict)
+    published: dict[Slot, tuple[Address, ...]] = field(default_factory=dict)
+    traffic: Traffic | None = None
+    history: list[Moment] = field(default_factory=list)
+    sick: set[str] = field(default_factory=set)
+    """Versions that never become healthy."""
+    errors: dict[str, float] = field(default_factory=dict)
+    """By version, the part of its requests that fail."""
+    silent: bool = False
+    """Nobody sends requests."""
+    die_at: int = 0
+    fail_at: int = 0
+    failures: int = 1
+    """How many changes in a row fail from `fail_at` on."""
+    changes: int = 0
+    dead: bool = False
+    on_change: Callable[[str], None] = lambda _what: None
+    _ports: int = 20_000
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def change(self, what: str, apply: Callable[[], None] = lambda: None) -> None:
+        """Count a change, die or fail where told to, apply it, and check what must always hold."""
+        with self._lock:
+            if self.dead:
+                raise Died(what)
+            self.changes += 1
+            if self.changes == self.die_at:
+                self.dead = True
+                raise Died(what)
+            if self.fail_at and self.fail_at <= self.changes < self.fail_at + self.failures:
+                msg = f"{what}: away, expected an answer"
+                raise TransientError(msg)
+            apply()
+            self._look(what)
+        self.on_change(what)
+
+    def _look(self, what: str) -> None:
+        split = self.traffic.split if self.traffic else None
+        serving = {slot: len(self.healthy_in(slot)) for slot in (split.shares if split else ())}
+        running = {revision: len(replicas) for revision, replicas in self.running.items() if replicas}
+        self.history.append(Moment(what, split, serving, running))
+
+    def healthy_in(self, slot: Slot) -> list[Replica]:
+        """The published healthy replicas of *slot*."""
+        there = [r for replicas in self.running.values() for r in replicas if r.revision.slot == slot]
+        return [r for r in there if r.address in self.published.get(slot, ()) and r.health is Health.HEALTHY]
+
+    def start(self, revision: Revision, number: int) -> None:
+        """One more replica."""
+        self._ports += 1
+        health = Health.STARTING if revision.version in self.sick else Health.HEALTHY
+        replica = Replica(revision, number, "127.0.0.1", self._ports, health)
+        self.running.setdefault(revision, []).append(replica)
+
+    def stop(self, revision: Revision, number: int) -> None:
+        """One replica fewer."""
+        self.running[revision] = [r for r in self.running[revision] if r.number != number]
+        if not self.running[revision]:
+            del self.running[revision]
+
+    def have_stable(self, replicas: int, version: str = "v1", slot: Slot = Slot.BLUE) -> Revision:
+        """Let *version* have all live requests, without any release."""
+        revision = Revision(self.name, slot, version)
+        for number in range(1, replicas + 1):
+            self.start(revision, number)
+        self.published[slot] = tuple(r.address for r in self.running[revision])
+        self.traffic = Traffic(Split.all_to(slot))
+        return revision
+
+    def end_state(self) -> tuple[object, ...]:
+        """What users and operators can see: running, published and live."""
+        running = {str(revision): len(replicas) for revision, replicas in self.running.items() if replicas}
+        published = {slot: len(addresses) for slot, addresses in self.published.items() if addresses}
+        return self.traffic, dict(sorted(running.items())), dict(sorted(published.items()))
+
+    def revive(self) -> None:
+        """The process is gone, its lease has expired, and another one may start."""
+        self.dead, self.die_at, self.fail_at = False, 0, 0
+        for carrier in list(Carrier._here.values()):
+            carrier.lease._stop.set()
+        Carrier._here.clear()
+        expire_lease(self.name)
+
+
+class FakeFleet:
+    """`Fleet` over a `World`."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def check(self, version: str) -> None:
+        """Every version can be deployed."""
+
+    def observe(self) -> tuple[Replica, ...]:
+        """See `Fleet.observe`."""
+        if self.world.dead:
+            raise Died("observe")
+        everything = [r for replicas in self.world.running.values() for r in replicas]
+        return tuple(sorted(everything, key=lambda r: (r.revision, r.number)))
+
+    def deploy(self, revision: Revision, replicas: int, lease: Lease) -> None:
+        """See `Fleet.deploy`; each copy that comes or goes is a change of its own."""
+        here = sorted(r.number for r in self.world.running.get(revision, []))
+        missing = [n for n in range(1, replicas + 1) if n not in here[:replicas]]
+        for number in missing[: replicas - len(here[:replicas])]:
+            lease.check()
+            self.world.change(f"start {revision} {number}", partial(self.world.start, revision, number))
+        for number in reversed(here[replicas:]):
+            lease.check()
+            self.world.change(f"stop {revision} {number}", partial(self.world.stop, revision, number))
+
+    def wait_healthy(self, revision: Revision, replicas: int, within: timedelta) -> None:
+        """See `Fleet.wait_healthy`."""
+        del within
+        here = [r for r in self.observe() if r.revision == revision and r.health is Health.HEALTHY]
+        if len(here) < replicas:
+            msg = f"{revision}: {len(here)} healthy, expected {replicas}"
+            raise UnhealthyError(msg)
+
+    def retire(self, revision: Revision, lease: Lease) -> None:
+        """See `Fleet.retire`."""
+        for replica in reversed(self.world.running.get(revision, [])):
+            lease.check()
+            stop = partial(self.world.stop, revision, replica.number)
+            self.world.change(f"stop {revision} {replica.number}", stop)
+
+
+class FakeRouter:
+    """`Router` over a `World`."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def check(self) -> None:
+        """Every port is free."""
+
+    def register(self, lease: Lease) -> None:
+        """See `Router.register`."""
+        lease.check()
+        self.world.change("register")
+
+    def live(self) -> Split | None:
+        """See `Router.live`."""
+        if self.world.dead:
+            raise Died("live")
+        return self.world.traffic.split if self.world.traffic else None
+
+    def write(self, traffic: Traffic, lease: Lease) -> None:
+        """See `Router.write`."""
+        lease.check()
+        self.world.change(f"write {traffic.split}", partial(setattr, self.world, "traffic", traffic))
+
+    def publish(self, slot: Slot, addresses: Collection[Address], lease: Lease) -> None:
+        """See `Router.publish`."""
+        lease.check()
+        put = partial(self.world.published.__setitem__, slot, tuple(sorted(addresses)))
+        self.world.change(f"publish {slot} {len(addresses)}", put)
+
+    def published(self, slot: Slot) -> tuple[Address, ...]:
+        """See `Router.published`."""
+        return self.world.published.get(slot, ())
+
+    def drain(self, slot: Slot, within: timedelta) -> bool:
+        """Nothing is ever in flight."""
+        del slot, within
+        return not self.world.dead
+
+
+class FakeMetrics:
+    """`MetricSource` over a `World`: each slot got exactly its live share."""
+
+    def __init__(self, service: ServiceFile) -> None:
+        self.world = WORLDS[service.service]
+
+    def fetch(self, slots: Collection[Slot], window: Window) -> pd.DataFrame:
+        """See `MetricSource.fetch`; one sample, at the end of the window."""
+        if self.world.dead:
+            raise Died("fetch")
+        cells = {(str(slot), name): [value] for slot in slots for name, value in self._figures(slot).items()}
+        columns = pd.MultiIndex.from_tuples(list(cells), names=["slot", "measure"])
+        at = pd.DatetimeIndex([window.end], name="at").as_unit("ms")
+        frame = pd.DataFrame(cells, index=at, columns=columns, dtype="float64")
+        return frame.iloc[:0] if self.world.silent else frame
+
+    def _figures(self, slot: Slot) -> dict[str, float]:
+        traffic = self.world.traffic or Traffic(Split.all_to(Slot.BLUE))
+        requests = float(traffic.split[slot] * REQUESTS_SEEN // 10_000)
+        copies = float(REQUESTS_SEEN if traffic.mirror == slot else 0)
+        versions = [revision.version for revision in self.world.running if revision.slot == slot]
+        part = max((self.world.errors.get(version, 0.0) for version in versions), default=0.0)
+        return {
+            REQUESTS: requests,
+            ERRORS: requests * part,
+            DRAWN: requests,
+            MIRRORED: copies,
+            MIRRORED_ERRORS: copies * part,
+        }
+
+
+WORLDS: dict[str, World] = {}
+"""The worlds of the test that runs, by service."""
+
+
+def make_world(monkeypatch: pytest.MonkeyPatch, name: str = "shop") -> World:
+    """A world for the service *name*, put where Davy looks for fleets, routers and metrics.
+
+    Journal lines count as changes too. Needs the fixture `home`.
+    """
+    monkeypatch.setitem(WORLDS, name, World(name))
+    fleet = lambda service: FakeFleet(WORLDS[service.service])  # noqa: E731 - a registry holds callables
+    router = lambda service: FakeRouter(WORLDS[service.service])  # noqa: E731 - likewise
+    monkeypatch.setitem(cast("dict[str, Any]", FLEETS), "local", fleet)
+    monkeypatch.setitem(cast("dict[str, Any]", ROUTERS), "envoy", router)
+    monkeypatch.setitem(SOURCES, "envoy", "tests.rig.fakes:FakeMetrics")
+    monkeypatch.setattr(Carrier, "_here", {})
+    monkeypatch.setattr(Journal, "append", _counted_append)
+    watcher_is_alive()
+    return WORLDS[name]
+
+
+_append = Journal.append
+
+
+def _counted_append(journal: Journal, kind: str, key: str = "", /, **data: Any) -> Any:  # noqa: ANN401
+    world = WORLDS.get(journal.path.parent.name)
+    if world:
+        world.change(f"journal {kind} {key}")
+    return _append(journal, kind, key, **data)
+
+
+def watcher_is_alive() -> None:
+    """A pulse that stays fresh for the whole test."""
+    settings().root.mkdir(parents=True, exist_ok=True)
+    settings().watcher_pulse.touch()
+    later = time.time() + 3600
+    os.utime(settings().watcher_pulse, (later, later))
+
+
+def expire_lease(service: str) -> None:
+    """Nobody has renewed the service's lease for an hour."""
+    long_ago = time.time() - 3600
+    newest = max((settings().routes / service).glob("epoch-*/lease.json"), default=None)
+    if newest:
+        os.utime(newest, (long_ago, long_ago))
+
+
+def make_service(strategy: str, name: str = "shop", **more: object) -> ServiceFile:
+    """A service file of *strategy* whose clocks are a millisecond."""
+    clocks: dict[str, dict[str, object]] = {
+        "rolling": {"bake": "1ms"},
+        "blue-green": {"watch": "1ms", "scale_down_delay": "0s", "preview": {"requests": 1}},
+        "blue-green-canary": {
+            "watch": "1ms",
+            "scale_down_delay": "0s",
+            "trickle": {"share": 5, "bake": "1ms"},
+            "preview": {"requests": 1},
+        },
+        "canary": {
+            "watch": "1ms",
+            "scale_down_delay": "0s",
+            "steps": [{"share": share, "bake": "1ms"} for share in (5, 25, 50)],
+        },
+        "rollback": {},
+    }
+    base: dict[str, object] = {
+        "service": name,
+        "strategy": strategy,
+        "replicas": 4,
+        "fleet": {"command": "serve {port}"},
+        "router": {"port": 18080},
+        "abort_scale_down_delay": "0s",
+    }
+    return service_adapter.validate_python(base | clocks[strategy] | more)
+
+
+def shares_of(history: Collection[Moment]) -> list[Split]:
+    """The splits that were live, one after the other."""
+    splits: list[Split] = []
+    for moment in history:
+        if moment.split and (not splits or splits[-1] != moment.split):
+            splits.append(moment.split)
+    return splits
+
+
+def unserved(history: Collection[Moment]) -> list[str]:
+    """Moments in which a share had no healthy replica behind it."""
+    return [
+        f"{moment.what}: {moment.split} served by {moment.serving}"
+        for moment in history
+        if not all(moment.serving.values())
+    ]
