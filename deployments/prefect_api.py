@@ -125,6 +125,9 @@ def _call(method: str, path: str, body: dict[str, Any] | None = None) -> dict[st
                 msg = f"Prefect's server: {method} {path} answered {answer.status_code}: {answer.text[:400]}"
                 raise PermanentError(msg)
             trouble = f"answered {answer.status_code}"
+        except ValueError as error:
+            msg = f"port {settings().prefect_port}: found something that is not Prefect's server, expected it"
+            raise PermanentError(msg) from error
         except httpx.HTTPError as error:
             trouble = f"gave {type(error).__name__}"
         if time.monotonic() > deadline:

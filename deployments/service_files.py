@@ -12,15 +12,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from tasks.domain.errors import InputError
-from tasks.domain.spec import (
-    BlueGreen,
-    BlueGreenCanary,
-    Canary,
-    Part,
-    Rolling,
-    ServiceFile,
-    service_adapter,
-)
+from tasks.domain.parts import Part
+from tasks.domain.spec import BlueGreen, BlueGreenCanary, Canary, Rolling, ServiceFile, service_adapter
 
 STRATEGIES: dict[str, type[ServiceFile]] = {
     "rolling": Rolling,
@@ -47,7 +40,7 @@ def load(path: Path) -> ServiceFile:
     """
     content = _content(path)
     strategy = content.get("strategy")
-    if strategy not in STRATEGIES:
+    if not isinstance(strategy, str) or strategy not in STRATEGIES:
         fault = InputError("strategy", strategy, f"one of {', '.join(STRATEGIES)}")
         raise ServiceFileError(path, [fault])
     try:

@@ -12,6 +12,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 from tasks import guard
 from tasks.domain.errors import ConflictError, DavyError
@@ -35,8 +36,8 @@ class Watcher:
     """Looks at every release that is not closed, each in a thread of its own for as long as it takes."""
 
     def __init__(self) -> None:
-        self._open: dict[str, Watched] = {}
-        self._closed: set[str] = set()
+        self._open: dict[Path, Watched] = {}
+        self._closed: set[Path] = set()
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="watch")
 
     def run(self) -> None:
@@ -49,12 +50,12 @@ class Watcher:
     def look_round(self) -> None:
         """Start a look at each open release that is not being looked at."""
         for journal in all_journals():
-            if journal.release not in self._closed:
-                self._open.setdefault(journal.release, Watched(journal))
-        for release, watched in list(self._open.items()):
+            if journal.path not in self._closed and journal.path not in self._open:
+                self._open[journal.path] = Watched(journal)
+        for path, watched in list(self._open.items()):
             if watched.closed:
-                self._closed.add(release)
-                del self._open[release]
+                self._closed.add(path)
+                del self._open[path]
             elif watched.is_ready:
                 watched.look = self._pool.submit(watched.look_once)
 

@@ -17,14 +17,21 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
-from tasks.domain.errors import ConflictError, DavyError, LeaseLostError, PermanentError, TransientError
-from tasks.domain.model import Outcome
+from tasks.domain.errors import (
+    ConflictError,
+    DavyError,
+    InputError,
+    LeaseLostError,
+    PermanentError,
+    TransientError,
+)
+from tasks.domain.model import Outcome, Split
 from tasks.domain.settings import settings
 from tasks.domain.spec import ServiceFile
 from tasks.journal import Journal, journal_of
 from tasks.opening import open_release
 from tasks.provision import clear_leftovers, provision, register
-from tasks.record import Record, traffic_to_json
+from tasks.record import Record
 from tasks.release import Carrier, Release
 from tasks.restore import restore
 from tasks.traffic import switch_to
@@ -52,8 +59,10 @@ def carry_out(
     """
     release_id = release_id or f"{service.service}-{str(flow_run.id)[:8]}"
     journal = journal_of(service.service, release_id)
-    if journal.exists() and Record.read(journal).ended:
-        return ended(journal)
+    if journal.exists():
+        refuse_other(Record.read(journal), version)
+        if Record.read(journal).ended:
+            return ended(journal)
     carrier = resume(journal) if journal.exists() else begin(release_id, kind, service, version)
     try:
         hold_against_journal(carrier)
@@ -66,6 +75,17 @@ def carry_out(
         get_run_logger().warning("Going back: %s", error, exc_info=not isinstance(error, DavyError))
         go_back(carrier, error)
     return ended(journal)
+
+
+def refuse_other(record: Record, version: str) -> None:
+    """Make sure that a release that has begun is not taken for one of another version.
+
+    Raises:
+        InputError: It is; not retried.
+    """
+    if record.opening.version != version:
+        expected = f"an id of its own, since this one released {record.opening.version}"
+        raise InputError("release", record.release, expected)
 
 
 def begin(release_id: str, kind: str, service: ServiceFile, version: str) -> Carrier:
@@ -104,14 +124,15 @@ def hold_against_journal(carrier: Carrier) -> None:
         PermanentError: Somebody else changed the split; not retried.
     """
     carrier.check()
-    asked, live = carrier.record.traffic, carrier.router.live()
-    if asked is None or live == asked.split:
+    record, live = carrier.record, carrier.router.live()
+    stable = record.opening.stable
+    reached = [Split(line.data["split"]) for line in record.all("live")]
+    before = reached[-1] if reached else Split.all_to(stable.slot) if stable else None
+    under_way = record.traffic.split if record.traffic else before
+    if live in (before, under_way):
         return
-    before = [line.data["split"] for line in carrier.record.all("live")]
-    if carrier.record.live_since is None and live and live.to_json() == (before[-1] if before else None):
-        return
-    carrier.write("drift", live=str(live), asked=traffic_to_json(asked)["split"])
-    msg = f"{carrier.release.name}: found the live split {live}, expected {asked.split} as the journal says"
+    carrier.write("drift", live=str(live), expected=str(before))
+    msg = f"{carrier.release.name}: found the live split {live}, expected {before} as the journal says"
     raise PermanentError(msg)
 
 

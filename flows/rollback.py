@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import State
 from flows.carry import carry_out, prepare
 from tasks.domain.model import Outcome
 from tasks.domain.spec import ServiceFile
-from tasks.opening import promoted_last
+from tasks.opening import file_of, promoted_last
 from tasks.promotion import retire_later
 from tasks.provision import provision
 from tasks.release import Release
@@ -26,7 +26,8 @@ def rollback(service: str, release: str = "") -> State[None]:
     """
     last = promoted_last(service)
     previous = last.stable.version if last.stable else ""
-    return carry_out(switch_back, "rollback", last.service, previous, release)
+    file = file_of(service, previous) or last.service
+    return carry_out(switch_back, "rollback", file, previous, release)
 
 
 def switch_back(release: Release, service: ServiceFile) -> Outcome:

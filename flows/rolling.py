@@ -26,10 +26,12 @@ def rolling(service: Rolling, version: str, release: str = "") -> State[None]:
 
 
 def replace_batch_by_batch(release: Release, service: Rolling) -> Outcome:
-    """Within `max_surge` and `max_unavailable`; each batch's share is its part of the replicas."""
+    """Within `max_surge` and `max_unavailable`; shares always follow the replicas."""
     old, new = release.old, release.successor
     prepare(release)
     for number, batch in enumerate(service.batches(release.replicas)):
+        if batch.moved:
+            shift_traffic(release, new, batch.moved)
         shrink(release, old, batch.room)
         provision(release, new, batch.new)
         if number == 0:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from datetime import timedelta
 from itertools import islice
 
 from tasks.domain.errors import ConflictError, InputError, UnhealthyError
 from tasks.domain.model import Outcome, Revision
 from tasks.domain.spec import ServiceFile
 from tasks.fleets import open_fleet
-from tasks.journal import journal_of, journals_of, take
+from tasks.journal import FileLease, journal_of, journals_of, read_lease, take
 from tasks.record import Opening, Record
 from tasks.release import Carrier, Release
 from tasks.routers import open_router
 
+TIDYING = timedelta(seconds=60)
+"""How long clearing away after the last release may take."""
 LOOK_BACK = 5
 """How many of a service's last releases may still have something to clear away."""
 
@@ -29,7 +33,7 @@ def open_release(release: str, kind: str, service: ServiceFile, version: str) ->
         TransientError: Fleet or router do not answer; retried.
     """
     refuse_second(service.service)
-    lease = take(service.service, release)
+    lease = take_patiently(service.service, release)
     try:
         refuse_second(service.service)
         stable, replicas = find_stable(service)
@@ -41,6 +45,28 @@ def open_release(release: str, kind: str, service: ServiceFile, version: str) ->
         lease.release_now()
         raise
     return Carrier(Release(release, service, version, stable, replicas), journal, lease)
+
+
+def take_patiently(service: str, release: str) -> FileLease:
+    """Take the lease; wait while it is held only to clear away after a release that has ended.
+
+    Raises:
+        ConflictError: Another release holds it; not retried.
+    """
+    deadline = time.monotonic() + TIDYING.total_seconds()
+    while True:
+        try:
+            return take(service, release)
+        except ConflictError:
+            held = read_lease(service)
+            tidying = (
+                held
+                and (journal := journal_of(service, held.release)).exists()
+                and Record.read(journal).ended
+            )
+            if not tidying or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def refuse_second(service: str) -> None:
@@ -74,6 +100,14 @@ def promoted_last(service: str) -> Opening:
     raise InputError("service", service, f"a service with a promoted release among its last {LOOK_BACK}")
 
 
+def file_of(service: str, version: str) -> ServiceFile | None:
+    """The service file that *version* was last promoted with; None when that is long ago."""
+    for record in recent(service):
+        if record.outcome is Outcome.PROMOTED and record.opening.version == version:
+            return record.service
+    return None
+
+
 def recent(service: str) -> list[Record]:
     """The service's last releases, newest first."""
     journals = islice(journals_of(service), LOOK_BACK)
@@ -95,7 +129,9 @@ def find_stable(service: ServiceFile) -> tuple[Revision | None, int]:
         msg = f"{service.service}: found live requests split ({live}), expected all on one revision"
         raise ConflictError(msg)
     slot = next(iter(live.shares))
-    replicas = [r for r in open_fleet(service).observe() if r.revision.slot == slot]
+    published = open_router(service).published(slot)
+    there = [r for r in open_fleet(service).observe() if r.revision.slot == slot]
+    replicas = [replica for replica in there if replica.address in published]
     if not replicas:
         msg = f"{service.service}: found no replica in {slot}, where all requests go, expected at least one"
         raise UnhealthyError(msg)

@@ -11,7 +11,7 @@ import httpx
 
 from tasks.domain.errors import PermanentError, UnhealthyError
 from tasks.domain.model import Revision
-from tasks.domain.spec import Preview
+from tasks.domain.parts import Preview
 from tasks.release import Carrier, Release
 from tasks.step import step
 

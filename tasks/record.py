@@ -10,7 +10,7 @@ from typing import Any
 
 from tasks.domain.model import Match, Outcome, Revision, Slot, Split, Traffic
 from tasks.domain.spec import ServiceFile, service_adapter
-from tasks.domain.units import parse_duration
+from tasks.domain.units import format_duration, parse_duration
 from tasks.journal import Journal, Line
 
 
@@ -117,8 +117,10 @@ class Record:
 
     @property
     def due(self) -> tuple[tuple[Revision, datetime], ...]:
-        """Revisions that are still to be retired, and when."""
+        """Revisions that are still to be retired, and when. Stable is none of them on the way back."""
         done = {(line.data["slot"], line.data["version"]) for line in self.all("retired")}
+        if self.reverting and self.opening.stable:
+            done.add((self.opening.stable.slot, self.opening.stable.version))
         waiting = [line for line in self.all("due") if (line.data["slot"], line.data["version"]) not in done]
         return tuple((self._revision(line), datetime.fromisoformat(line.data["when"])) for line in waiting)
 
@@ -178,7 +180,7 @@ def traffic_to_json(traffic: Traffic) -> dict[str, Any]:
         "mirror_share": traffic.mirror_share,
         "affinity": traffic.affinity,
         "affinity_key": traffic.affinity_key,
-        "affinity_ttl": f"{traffic.affinity_ttl.total_seconds():g}s",
+        "affinity_ttl": format_duration(traffic.affinity_ttl),
         "preview": traffic.preview,
     }
 

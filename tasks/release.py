@@ -85,13 +85,13 @@ class Release:
 class Carrier:
     """This process's right to carry a release: what it writes, it writes under the lease."""
 
-    _here: ClassVar[dict[str, Carrier]] = {}
+    _here: ClassVar[dict[tuple[str, str], Carrier]] = {}
 
     def __init__(self, release: Release, journal: Journal, lease: FileLease) -> None:
         self.release = release
         self.journal = journal
         self.lease = lease
-        self._here[release.id] = self
+        self._here[release.name, release.id] = self
 
     @classmethod
     def of(cls, release: Release) -> Carrier:
@@ -100,7 +100,7 @@ class Carrier:
         Raises:
             PermanentError: This process does not carry it; not retried.
         """
-        carrier = cls._here.get(release.id)
+        carrier = cls._here.get((release.name, release.id))
         if carrier is None:
             msg = f"{release.id}: found no carrier in this process, expected the flow that runs it"
             raise PermanentError(msg)
@@ -119,7 +119,11 @@ class Carrier:
         """
         release = Release.of(Record.read(journal))
         lease = take(release.name, release.id, over=over)
-        journal.append("carried", epoch=lease.epoch, by=by)
+        try:
+            journal.append("carried", epoch=lease.epoch, by=by)
+        except BaseException:
+            lease.release_now()
+            raise
         return cls(release, journal, lease)
 
     @cached_property
@@ -204,4 +208,4 @@ class Carrier:
     def let_go(self) -> None:
         """Give the lease back."""
         self.lease.release_now()
-        self._here.pop(self.release.id, None)
+        self._here.pop((self.release.name, self.release.id), None)

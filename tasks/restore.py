@@ -41,6 +41,8 @@ def take_back(journal: Journal, *, reason: str, outcome: Outcome, by: str) -> Ou
         return None
     carrier = Carrier.resume(journal, by=by, over=True)
     try:
+        if (outcome_meanwhile := carrier.record.outcome) is not None:
+            return outcome_meanwhile
         return restore(carrier, reason=reason, outcome=outcome, by=by)
     finally:
         carrier.let_go()
@@ -76,6 +78,9 @@ def restore(carrier: Carrier, *, reason: str, outcome: Outcome, by: str) -> Outc
     if carrier.release.service.on_failure == "freeze" and outcome in (Outcome.ROLLED_BACK, Outcome.FAILED):
         carrier.end(Outcome.FROZEN, f"{reason} (left as it is, as on_failure says)")
         return Outcome.FROZEN
+    if carrier.release.stable is None and carrier.record.live_since:
+        carrier.end(Outcome.PROMOTED, f"the first version is live and stays, although {reason}")
+        return Outcome.PROMOTED
     go_back(carrier)
     retire_the_rest(carrier)
     carrier.end(outcome, reason)
@@ -87,15 +92,15 @@ def go_back(carrier: Carrier) -> None:
     stable = carrier.release.stable
     if stable is None or carrier.record.asked is None:
         return
-    if len(healthy(carrier, stable)) < carrier.release.replicas:
-        put_back(carrier, stable)
+    put_back(carrier, stable)
     patiently(carrier)
 
 
 def put_back(carrier: Carrier, stable: Revision) -> None:
-    """Bring stable to its full size again, or as near to it as its time to become ready allows.
+    """Bring stable to its full size and into the routes, or as near as its time to get ready allows.
 
     It is asked for again and again: the carrier before may have been about to stop a replica.
+    Where all of stable is there and routed to, which is usual, this only looks.
 
     Raises:
         UnhealthyError: Not one replica is healthy, so there is nothing to go back to.
@@ -109,8 +114,10 @@ def put_back(carrier: Carrier, stable: Revision) -> None:
     if not serving:
         msg = f"{stable}: found no healthy replica, expected at least one to go back to"
         raise UnhealthyError(msg)
-    with suppress(TransientError):  # what was published before is no worse than the new version
-        carrier.router.publish(stable.slot, [replica.address for replica in serving], carrier.lease)
+    addresses = {replica.address for replica in carrier.fleet.observe() if replica.revision == stable}
+    if not addresses <= set(carrier.router.published(stable.slot)):
+        with suppress(TransientError):  # some are not healthy yet; the proxy goes on asking them
+            carrier.router.publish(stable.slot, addresses, carrier.lease)
 
 
 def patiently(carrier: Carrier) -> None:

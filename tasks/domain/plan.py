@@ -95,5 +95,6 @@ def _canary(service: Canary, replicas: int) -> Iterator[PlannedStep]:
         what = "candidate beside a baseline" if beside else "candidate beside stable"
         yield PlannedStep(what, step.share, step.bake, replicas + small * (1 + beside))
     if service.promote:
-        small = max(1, ceil(service.steps[-1].share * replicas / WHOLE))
+        last = service.steps[-1].share
+        small = max(1, ceil(last * replicas / WHOLE)) * (1 + service.has_baseline(last))
         yield PlannedStep("promoted: all traffic, watched", WHOLE, service.watch, 2 * replicas + small)

@@ -35,7 +35,9 @@ class Settings(BaseSettings):
     )
     history: Duration = Field(timedelta(hours=6), description="how long samples are kept")
     lease_ttl: Duration = Field(
-        timedelta(seconds=15), description="a lease that is not renewed for so long has expired"
+        timedelta(seconds=15),
+        ge=timedelta(milliseconds=500),
+        description="a lease that is not renewed for so long has expired",
     )
 
     @classmethod

@@ -24,6 +24,7 @@ _SECONDS = {
     "h": Decimal(3600),
     "d": Decimal(86400),
 }
+_LONGEST = Decimal(10_000 * 86_400 * 1000)
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h|d)")
 _DURATION_HELP = "a number with a unit: ms, s, m, h or d, for example '30s'"
 _SHARE_HELP = "a percentage from 0 to 100 with at most two decimals, for example 2.5"
@@ -41,7 +42,11 @@ def parse_duration(value: object) -> timedelta:
     if match is None:
         msg = f"found {value!r}, expected {_DURATION_HELP}"
         raise ValueError(msg)
-    return timedelta(seconds=float(Decimal(match["number"]) * _SECONDS[match["unit"]]))
+    milliseconds = Decimal(match["number"]) * _SECONDS[match["unit"]] * 1000
+    if milliseconds % 1 or milliseconds > _LONGEST:
+        msg = f"found {value!r}, expected whole milliseconds, at most 10000d"
+        raise ValueError(msg)
+    return timedelta(milliseconds=int(milliseconds))
 
 
 def format_duration(value: timedelta) -> str:
@@ -62,10 +67,12 @@ def parse_share(value: object) -> int:
     """
     text = value.strip().removesuffix("%").strip() if isinstance(value, str) else str(value)
     try:
-        points = Decimal(text) * 100
+        percent = Decimal(text)
     except InvalidOperation:
-        points = Decimal("NaN")
-    if isinstance(value, bool) or not points.is_finite() or points % 1 or not 0 <= points <= WHOLE:
+        percent = Decimal("NaN")
+    possible = not isinstance(value, bool) and percent.is_finite() and 0 <= percent <= 100  # noqa: PLR2004
+    points = percent * 100 if possible else Decimal("NaN")
+    if not possible or points % 1:
         msg = f"found {value!r}, expected {_SHARE_HELP}"
         raise ValueError(msg)
     return int(points)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from tasks.domain.errors import InputError
 from tasks.domain.model import Revision
-from tasks.domain.spec import LocalFleet
+from tasks.domain.parts import LocalFleet
 from tasks.fleets.supervisor import Program
 
 

@@ -157,12 +157,17 @@ class Journal:
         """A line as it stands; None for a torn one."""
         try:
             fields = json.loads(raw)
+        except ValueError:
+            return None
+        try:
             stated, at = fields.pop("hash"), fields.pop("at")
             line = Line(at=datetime.fromisoformat(at), **fields)
-        except (ValueError, KeyError, TypeError):
-            return None
-        if line.hash != stated:
-            msg = f"{self.path}: after line {len(self._lines)} found one with hash {line.hash[:12]}, "
+            found = line.hash
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            msg = f"{self.path}: after line {len(self._lines)} found {raw[:80]!r}, expected a journal's line"
+            raise JournalError(msg) from error
+        if found != stated:
+            msg = f"{self.path}: after line {len(self._lines)} found one with hash {found[:12]}, "
             msg += f"expected {stated[:12]}: it was changed"
             raise JournalError(msg)
         return line

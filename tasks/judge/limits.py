@@ -17,7 +17,7 @@ import pandas as pd
 
 from tasks.domain.errors import PermanentError
 from tasks.domain.model import Finding, Result, Slot, Split, Verdict
-from tasks.domain.spec import Limit, MetricName
+from tasks.domain.parts import Limit, MetricName
 from tasks.domain.units import WHOLE, format_share
 from tasks.judge.evidence import columns_of, evidence_of, frame_of
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.rig import properties
-from tests.rig.services import LIMITS, promises, shop
+from tests.rig.services import promises, shop
 from tests.rig.stack import Davy
 from tests.rig.stage import FIRST, Stage, Story
 
@@ -42,7 +42,8 @@ MARGIN = 10
 def stories(davy: Davy) -> Iterator[dict[str, Story]]:
     """Each case's story, all released side by side."""
     contents = [
-        shop(f"bad-{name}", port=next(davy.ports), home=davy.home, **own) for name, (_, _, own) in CASES.items()
+        shop(f"bad-{name}", port=next(davy.ports), home=davy.home, **own)
+        for name, (_, _, own) in CASES.items()
     ]
     with Stage(davy, contents, rate=60) as stage:
         stage.release_all({f"bad-{name}": version for name, (version, _, _) in CASES.items()})

@@ -24,7 +24,9 @@ CASES: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def stories(davy: Davy) -> Iterator[dict[str, Story]]:
     """Each case's story, all released side by side."""
-    contents = [shop(f"good-{name}", port=next(davy.ports), home=davy.home, **own) for name, own in CASES.items()]
+    contents = [
+        shop(f"good-{name}", port=next(davy.ports), home=davy.home, **own) for name, own in CASES.items()
+    ]
     with Stage(davy, contents) as stage:
         stage.release_all({f"good-{name}": GOOD for name in CASES})
         for name in CASES:

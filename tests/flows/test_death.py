@@ -108,7 +108,7 @@ def test_a_killed_release_that_is_carried_on_ends_as_if_it_had_not_been_killed(
         seen = (state.name, shares_of(world.history), end_of(world), broken_promises(world, again))
         if seen != (Outcome.PROMOTED, shares_of(whole.history), end_of(whole), []):
             wrong[point] = (state.message, *seen)
-    assert wrong == {}
+    assert not wrong, "\n".join(f"{point}: {found}" for point, found in wrong.items())
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -127,7 +127,7 @@ def test_a_killed_release_that_nobody_carries_on_goes_back_whole(stage: Stage, s
             wrong[point] = shares
         elif journal_of(world.name, "r1").exists() and not (record := record_of(world)).closed:
             wrong[point] = ("not closed", record.outcome, record.due)
-    assert wrong == {}
+    assert not wrong, "\n".join(f"{point}: {found}" for point, found in wrong.items())
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -153,7 +153,7 @@ def test_a_release_can_be_taken_back_whatever_point_of_the_way_back_is_killed(
                 wrong[f"{number}, {died}"] = (end_of(world), record_of(world).due)
         else:
             break
-    assert wrong == {}
+    assert not wrong, "\n".join(f"{point}: {found}" for point, found in wrong.items())
 
 
 def _die_at_verdict(world: World) -> None:
@@ -173,7 +173,7 @@ def test_a_first_version_that_is_killed_is_carried_on(stage: Stage, strategy: st
         state = run(again)
         if (state.name, end_of(world)) != (Outcome.PROMOTED, end_of(whole)):
             wrong[point] = (state.name, state.message, end_of(world))
-    assert wrong == {}
+    assert not wrong, "\n".join(f"{point}: {found}" for point, found in wrong.items())
 
 
 def test_a_first_version_that_nobody_carries_on_leaves_nothing_open(stage: Stage) -> None:
@@ -182,7 +182,7 @@ def test_a_first_version_that_nobody_carries_on_leaves_nothing_open(stage: Stage
         watch(world)
         if journal_of(world.name, "r1").exists() and not (record := record_of(world)).closed:
             wrong[point] = (record.outcome, record.due, end_of(world))
-    assert wrong == {}
+    assert not wrong, "\n".join(f"{point}: {found}" for point, found in wrong.items())
 
 
 def test_a_second_carrier_takes_back_what_the_first_one_still_holds(stage: Stage) -> None:

@@ -49,7 +49,9 @@ def unhealthy_shares(looks: Sequence[Look], tolerated: float = 0) -> list[str]:
         bad = {slot for slot in look.split if slot in after.split and not look.healthy(slot)}
         since = {slot: since.get(slot, look.at) for slot in bad}
         late = [slot for slot, start in since.items() if look.at - start >= tolerated]
-        found += [f"{look.at:.2f}: {slot} has {look.split[slot]}, hosts {look.hosts.get(slot)}" for slot in late]
+        found += [
+            f"{look.at:.2f}: {slot} has {look.split[slot]}, hosts {look.hosts.get(slot)}" for slot in late
+        ]
     return found
 
 
@@ -104,7 +106,11 @@ def missing_capacity(looks: Sequence[Look], least: int, *, dying: str = "") -> l
     """
     found = []
     for look, after in pairwise(looks):
-        kept = [_size(look, slot, dying) for slot in ("blue", "green") if slot in look.split and slot in after.split]
+        kept = [
+            _size(look, slot, dying)
+            for slot in ("blue", "green")
+            if slot in look.split and slot in after.split
+        ]
         if kept and max(kept) < least:
             found.append(f"{look}: expected {least} healthy")
     return found
@@ -134,7 +140,11 @@ def back_since(looks: Sequence[Look], slot: str) -> float:
 def left_over(censuses: Sequence[Census], expected: Sequence[str], after: float) -> list[str]:
     """Property 3: that other versions than *expected* (one for each replica) run later than *after*."""
     late = [census for census in censuses if census.at > after]
-    return [f"{census.at - after:.1f} s late: {census}" for census in late if sorted(census.versions.values()) != sorted(expected)]
+    return [
+        f"{census.at - after:.1f} s late: {census}"
+        for census in late
+        if sorted(census.versions.values()) != sorted(expected)
+    ]
 
 
 def _size(look: Look, slot: str, dying: str) -> int:

@@ -95,7 +95,9 @@ class Recorder:
         at = time.time()
         routes = self._ask(f"/config_dump?resource=dynamic_route_configs&name_regex=^({names})$")
         splits = {served["route_config"]["name"]: _split(served) for served in routes.get("configs", [])}
-        clusters = self._ask(f"/clusters?format=json&filter=^({names})/({SLOTS})$").get("cluster_statuses", [])
+        clusters = self._ask(f"/clusters?format=json&filter=^({names})/({SLOTS})$").get(
+            "cluster_statuses", []
+        )
         hosts: dict[str, dict[str, dict[int, bool]]] = defaultdict(dict)
         for cluster in clusters:
             service, _, slot = cluster["name"].partition("/")
@@ -145,7 +147,9 @@ def _split(served: dict[str, Any]) -> dict[str, int]:
 def _hosts(cluster: dict[str, Any]) -> dict[int, bool]:
     bad = ("failed_active_health_check", "pending_active_hc")
     return {
-        host["address"]["socket_address"]["port_value"]: not any(host["health_status"].get(flag) for flag in bad)
+        host["address"]["socket_address"]["port_value"]: not any(
+            host["health_status"].get(flag) for flag in bad
+        )
         for host in cluster.get("host_statuses", [])
     }
 

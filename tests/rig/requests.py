@@ -42,6 +42,4 @@ def requests_in(log: Path) -> list[Request]:
 
 def _request(line: dict[str, str]) -> Request:
     _, slot, kind = (*(line["cluster"] or "").split("/"), "", "")[:3]
-    return Request(
-        float(line["at"]), slot, kind, int(line["code"]), line["version"] or "", line["flags"]
-    )
+    return Request(float(line["at"]), slot, kind, int(line["code"]), line["version"] or "", line["flags"])

@@ -144,7 +144,9 @@ class Stage:
     def await_census(self, service: str, version: str) -> None:
         """Wait until *version* runs at full size and nothing else does."""
         censuses, size = self.recorder.censuses[service], self._contents[service]["replicas"]
-        await_that(lambda: [*censuses[-1].versions.values()] == [version] * size, what=f"{service}: only {version}")
+        await_that(
+            lambda: [*censuses[-1].versions.values()] == [version] * size, what=f"{service}: only {version}"
+        )
 
     def story(self, service: str) -> Story:
         """All that was seen of *service* until now; the log is flushed by Envoy twice a second."""

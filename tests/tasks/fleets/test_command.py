@@ -8,8 +8,9 @@ import pytest
 
 from tasks.domain.errors import InputError
 from tasks.domain.model import Revision, Slot
+from tasks.domain.parts import LocalFleet
 from tasks.domain.settings import settings
-from tasks.domain.spec import LocalFleet, ServiceFile
+from tasks.domain.spec import ServiceFile
 from tasks.fleets.local import LocalProcesses
 from tasks.journal import take
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tasks.domain.errors import PermanentError
 from tasks.domain.model import Result, Slot, Split, Verdict
-from tasks.domain.spec import Limit
+from tasks.domain.parts import Limit
 from tasks.judge.evidence import evidence_of, frame_of
 from tasks.judge.limits import CHANCE, _likelihood, judge_again, judge_limits, judge_split, quantile
 

@@ -1,0 +1,230 @@
+"""The parts of a service file: fleet, router, analysis, steps. Defaults stand here and in `spec` only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from tasks.domain.model import Match
+from tasks.domain.units import WHOLE, Duration, Share, format_share
+
+
+class Part(BaseModel):
+    """Base of every part of a service file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        msg = "found 0s, expected a duration longer than 0s"
+        raise ValueError(msg)
+    return value
+
+
+PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+
+
+def _some(value: int) -> int:
+    if not value:
+        msg = "found 0%, expected more than 0%"
+        raise ValueError(msg)
+    return value
+
+
+PositiveShare = Annotated[Share, AfterValidator(_some)]
+
+
+class HealthCheck(Part):
+    """How a replica shows that it can serve."""
+
+    path: str = Field("/", pattern=r"^/")
+    """Answers 200 to 399 when the replica can take requests."""
+    interval: PositiveDuration = timedelta(seconds=1)
+    """How often the proxy asks."""
+    timeout: PositiveDuration = timedelta(seconds=1)
+    """How long one answer may take."""
+    ready_within: PositiveDuration = timedelta(minutes=2)
+    """How long a new replica may take to answer for the first time."""
+
+
+class LocalFleet(Part):
+    """Replicas as processes on this machine."""
+
+    kind: Literal["local"] = "local"
+    command: str = Field(min_length=1)
+    """What runs one replica. ``{port}``, ``{version}``, ``{service}`` and ``{replica}`` are filled in;
+    other braces are doubled."""
+    directory: str = "."
+    """Working directory; relative ones count from the service file's folder."""
+    environment: dict[str, str] = {}
+    """Added to the environment of every replica; the same fields are filled in."""
+    health: HealthCheck = HealthCheck()
+    drain: Duration = timedelta(seconds=5)
+    """How long requests in flight may take to end before a replica is told to stop."""
+    stop_within: PositiveDuration = timedelta(seconds=10)
+    """How long a replica has between SIGTERM and SIGKILL."""
+
+
+class EnvoyRouter(Part):
+    """The embedded proxy in front of the service."""
+
+    kind: Literal["envoy"] = "envoy"
+    port: int = Field(ge=1024, le=65535)
+    """Where users reach the service, on 127.0.0.1."""
+    preview_port: int | None = Field(None, ge=1024, le=65535)
+    """Where the candidate can be looked at before users reach it."""
+    timeout: PositiveDuration = timedelta(seconds=15)
+    """How long one request may take."""
+    access_log: bool = False
+    """Write one JSON line per request, with the slot that answered it."""
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> EnvoyRouter:
+        if self.port == self.preview_port:
+            msg = f"preview_port: found {self.preview_port}, expected another port than port"
+            raise ValueError(msg)
+        return self
+
+
+class Limit(Part):
+    """What one metric must keep to. At least one of ``max`` and ``min``."""
+
+    max: float | None = Field(None, allow_inf_nan=False)
+    """Highest value that is still good."""
+    min: float | None = Field(None, allow_inf_nan=False)
+    """Lowest value that is still good."""
+    min_requests: int = Field(20, ge=1)
+    """With fewer requests than this nothing is said."""
+    failures: int = Field(0, ge=0)
+    """How many failed checks the guard lets pass in one step."""
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Limit:
+        if self.max is None and self.min is None:
+            msg = "found neither max nor min, expected at least one of them"
+            raise ValueError(msg)
+        if self.max is not None and self.min is not None and self.min > self.max:
+            msg = f"found min {self.min:g} above max {self.max:g}, expected min <= max"
+            raise ValueError(msg)
+        return self
+
+
+MetricName = Literal[
+    "error_rate",
+    "request_rate",
+    "latency_p50",
+    "latency_p90",
+    "latency_p95",
+    "latency_p99",
+    "restarts",
+]
+"""error_rate in percent; request_rate per second; latencies in milliseconds; restarts counted."""
+
+
+class Metrics(Part):
+    """Where series come from."""
+
+    source: Literal["envoy", "prometheus"] = "envoy"
+    url: str | None = Field(None, pattern=r"^https?://")
+    """Address of the Prometheus server; only for that source."""
+    timeout: PositiveDuration = timedelta(seconds=10)
+    """How long one query may take."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Metrics:
+        if (self.source == "prometheus") != (self.url is not None):
+            msg = f"found url {self.url!r} with source {self.source!r}, expected url with prometheus only"
+            raise ValueError(msg)
+        return self
+
+
+class Analysis(Part):
+    """What judges the candidate: in every check of the guard and at the end of each step."""
+
+    metrics: Metrics = Metrics()
+    limits: Mapping[MetricName, Limit] = Field(
+        {"error_rate": Limit(max=1.0), "restarts": Limit(max=0)}, min_length=1
+    )
+    """By metric, what the candidate must keep to; at least one."""
+    interval: PositiveDuration = timedelta(seconds=1)
+    """How often the guard checks."""
+    window: PositiveDuration = timedelta(seconds=30)
+    """How far back a check looks; never before the step began."""
+    split_tolerance: Share = 500
+    """How far the counted share may lie from the one asked for, beyond what chance explains."""
+    verdict_ttl: PositiveDuration = timedelta(minutes=10)
+    """A verdict that is older when a release goes on is judged again."""
+
+
+class Hooks(Part):
+    """Commands run on Davy's machine; a failing ``before`` takes the release back."""
+
+    before: tuple[str, ...] = ()
+    """Run once the candidate is healthy, before it gets any traffic."""
+    after: tuple[str, ...] = ()
+    """Run once all traffic is on the new version."""
+    timeout: PositiveDuration = timedelta(minutes=5)
+    """How long each may take."""
+
+
+class MatchRule(Part):
+    """Requests with this header or cookie go to the candidate first."""
+
+    header: str | None = None
+    """Name of the header."""
+    cookie: str | None = None
+    """Name of the cookie."""
+    value: str = Field(min_length=1)
+    """The exact value that matches."""
+
+    @model_validator(mode="after")
+    def _one(self) -> MatchRule:
+        if (self.header is None) == (self.cookie is None):
+            msg = f"found header {self.header!r} and cookie {self.cookie!r}, expected one of them"
+            raise ValueError(msg)
+        return self
+
+    def to_match(self) -> Match:
+        """The rule as routers read it."""
+        return Match("header" if self.header else "cookie", self.header or self.cookie or "", self.value)
+
+
+class Mirror(Part):
+    """Copy users' requests to the candidate before it answers any of them."""
+
+    share: PositiveShare = WHOLE
+    """How many of the requests are copied."""
+    bake: PositiveDuration = timedelta(minutes=1)
+    """How long, before the first step."""
+
+
+class Affinity(Part):
+    """Keep a user on the version that first answered them."""
+
+    cookie: str = Field("davy", pattern=r"^[A-Za-z0-9_-]+$")
+    ttl: PositiveDuration = timedelta(hours=1)
+
+
+class Step(Part):
+    """One share to hold, and for how long."""
+
+    share: PositiveShare
+    bake: PositiveDuration = timedelta(minutes=5)
+    """How long it is held, guarded all the time, before it is judged."""
+
+    def __str__(self) -> str:
+        return format_share(self.share)
+
+
+class Preview(Part):
+    """A check of the new colour before users reach it."""
+
+    path: str = Field("/", pattern=r"^/")
+    status: int = Field(200, ge=100, le=599)
+    """What each replica must answer."""
+    requests: int = Field(5, ge=1)
+    """How often each replica is asked."""
