@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from prefect import get_run_logger
+from prefect.artifacts import create_markdown_artifact
 from prefect.futures import PrefectFuture
 
 from tasks.domain.model import Result, Revision, Slot, Split, Verdict, Window
+from tasks.domain.units import format_share
 from tasks.guard import SETTLING, judge_slots
 from tasks.journal import Line
 from tasks.metrics import open_metrics
@@ -33,7 +36,22 @@ def analyse(release: Release, revision: Revision, share: int, attempt: int) -> V
         slot: fetch_series.submit(release, slot, window) for slot in slots
     }
     frames = {slot: future.result() for slot, future in series.items()}
-    return judge_step(release, revision, share, attempt, frames)
+    verdict = judge_step(release, revision, share, attempt, frames)
+    show_verdict(release, revision, share, verdict)
+    return verdict
+
+
+def show_verdict(release: Release, revision: Revision, share: int, verdict: Verdict) -> None:
+    """Put the verdict among the run's artifacts; a server that is away is no reason to go back."""
+    rows = "".join(f"| {f.metric} | {f.slot} | {f.result} | {f.reason} |\n" for f in verdict.findings)
+    try:
+        create_markdown_artifact(
+            key=f"verdict-{release.name}",
+            description=f"{revision} at {format_share(share)}: {verdict.result}",
+            markdown=f"# {verdict.result}\n\n| metric | slot | result | why |\n|---|---|---|---|\n{rows}",
+        )
+    except Exception as error:  # noqa: BLE001 - whatever the server has, the release goes on
+        get_run_logger().warning("The verdict's artifact could not be written: %s", error)
 
 
 @reading("fetch-{slot}")

@@ -70,8 +70,8 @@ def promises(content: Content) -> list[Promise]:
             steps = [Promise(content["trickle"]["share"] * 100, _seconds(content["trickle"]["bake"]))]
         case _:
             steps = []
-    last = [Promise(10_000, _seconds(content["watch"]))] if content.get("promote", True) else []
-    return [*steps, *last]
+    last = Promise(10_000, _seconds(content["watch"])) if content.get("promote", True) else Promise(0, 0)
+    return [*steps, last]
 
 
 def capacity(content: Content) -> int:

@@ -36,7 +36,7 @@ _REPLICAS = 300
 """How many of its ports are for replicas."""
 
 
-def await_that(ask: Callable[[], Answer], within: float = 60, what: str = "") -> Answer:
+def await_that(ask: Callable[[], Answer | None], within: float = 60, what: str = "") -> Answer:
     """Ask until the answer is true-like; give it.
 
     Args:
@@ -66,6 +66,7 @@ class Said:
     @property
     def json(self) -> Any:  # noqa: ANN401 - each verb's own result
         """Its standard output, of a command with ``--json``."""
+        assert self.out, self
         return json.loads(self.out)
 
 
@@ -150,7 +151,10 @@ class Davy:
 
     def run_of(self, process: psutil.Process) -> dict[str, Any]:
         """What Prefect knows of a flow's process."""
-        run = process.environ()["PREFECT__FLOW_RUN_ID"]
+        return self.prefect_run(process.environ()["PREFECT__FLOW_RUN_ID"])
+
+    def prefect_run(self, run: str) -> dict[str, Any]:
+        """What Prefect knows of a flow run."""
         url = f"http://127.0.0.1:{self.environment['DAVY_PREFECT_PORT']}/api/flow_runs/{run}"
         found: dict[str, Any] = httpx.get(url, timeout=20).raise_for_status().json()
         return found

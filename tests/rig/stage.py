@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,6 +25,8 @@ from tests.rig.stack import Davy, Running, Said, await_that
 
 FIRST = "1.0"
 """The version that every service begins with."""
+AT_ONCE = 3
+"""How many releases run side by side: more starve the load, and it counts that as failures."""
 LONGEST = 280
 """Seconds after which a load ends by itself."""
 
@@ -100,7 +103,7 @@ class Stage:
             opening.enter_context(Load(urls, rate=self._rate, seconds=LONGEST, record=self._record))
             self._began = datetime.now(UTC)
             for name in self._contents:
-                await_that(lambda name=name: requests_in(self._log(name)), what=f"load on {name}")
+                await_that(partial(requests_in, self._log(name)), what=f"load on {name}")
             self._over = opening.pop_all()
         return self
 
@@ -129,11 +132,18 @@ class Stage:
         return self._said[service]
 
     def release_all(self, versions: dict[str, str]) -> None:
-        """Release several services side by side, to the end."""
-        for service, version in versions.items():
-            self.begin(service, version)
-        for service in versions:
-            self.end(service)
+        """Release several services to the end, a few side by side."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for service, version in versions.items():
+                pool.submit(self._release, service, version)
+
+    def _release(self, service: str, version: str) -> None:
+        self.begin(service, version)
+        self.end(service)
+
+    def successor(self, service: str) -> str:
+        """The colour that the service's first version does not have."""
+        return "green" if "blue" in self.recorder.looks[service][0].split else "blue"
 
     def await_share(self, service: str, slot: str, share: int) -> Look:
         """Wait until *slot* was seen with this share (basis points)."""

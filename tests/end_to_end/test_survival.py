@@ -1,0 +1,134 @@
+"""What carries a release dies or freezes in a bake: it goes on or goes back, by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.rig import properties
+from tests.rig.services import promises, shop
+from tests.rig.stack import Davy, await_that
+from tests.rig.stage import FIRST, Stage, Story
+
+NEW = "2.0"
+STEPS: dict[str, Any] = {"steps": [{"share": 20, "bake": "8s"}, {"share": 50, "bake": "4s"}]}
+OUTCOMES = {"killed": "RolledBack", "resumed": "Promoted", "frozen": "RolledBack", "replica": "Promoted"}
+"""By service: how its release ends, having lost its flow, its flow, its flow for a while, a stable replica."""
+MARGIN = 15
+"""Seconds that retiring may take on a busy machine."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What happened.
+
+    Attributes:
+        killed: When the stable replica was killed, epoch seconds.
+        woken: What Prefect says of the flow that was frozen, once it has ended.
+    """
+
+    stories: Mapping[str, Story]
+    killed: float
+    woken: Mapping[str, Any]
+
+
+@pytest.fixture(scope="module")
+def scene(davy: Davy) -> Iterator[Scene]:
+    """All releases side by side; each loses its part as soon as its candidate has its first share."""
+    contents = [
+        shop(name, strategy="canary", port=next(davy.ports), home=davy.home, **STEPS) for name in OUTCOMES
+    ]
+    contents[1]["on_crash"] = "resume"
+    with Stage(davy, contents) as stage:
+        for name in OUTCOMES:
+            stage.begin(name, NEW)
+        for name in ("frozen", "killed", "resumed"):
+            stage.await_share(name, "candidate", 2000)
+            flow = davy.flow(name)
+            if name == "frozen":
+                frozen, run = flow, davy.run_of(flow)["id"]
+                flow.suspend()
+            else:
+                flow.kill()
+        killed = kill_replica(stage, "replica")
+        for name in OUTCOMES:
+            stage.end(name)
+        frozen.resume()
+        await_that(lambda: not psutil.pid_exists(frozen.pid), what="the woken flow ends")
+        for name, outcome in OUTCOMES.items():
+            stage.await_census(name, NEW if outcome == "Promoted" else FIRST)
+        yield Scene({name: stage.story(name) for name in OUTCOMES}, killed, davy.prefect_run(run))
+
+
+def kill_replica(stage: Stage, service: str) -> float:
+    """Kill one replica of stable; when."""
+    look = stage.await_share(service, "candidate", 2000)
+    stable = next(slot for slot in look.split if slot in ("blue", "green"))
+    port = next(iter(look.hosts[stable]))
+    process = next(p for p in stage.davy.processes() if f"--port {port}" in " ".join(p.cmdline()))
+    process.kill()
+    return stage.recorder.looks[service][-1].at
+
+
+@pytest.fixture(params=OUTCOMES)
+def name(request: pytest.FixtureRequest) -> str:
+    """One service."""
+    return str(request.param)
+
+
+@pytest.fixture
+def story(name: str, scene: Scene) -> Story:
+    """Its story."""
+    return scene.stories[name]
+
+
+def test_it_ends_as_the_service_file_says(name: str, story: Story) -> None:
+    assert story.said.json["outcome"] == OUTCOMES[name], story.said
+    assert story.said.code == (0 if OUTCOMES[name] == "Promoted" else 3)
+
+
+def test_shares_stay_within_the_steps_and_on_healthy_replicas(name: str, story: Story) -> None:
+    whole = OUTCOMES[name] == "Promoted"
+    assert properties.wrong_sums(story.looks) == []
+    assert properties.unhealthy_shares(story.looks) == []
+    assert properties.unpromised_shares(story.plateaus, promises(story.content), whole=whole) == []
+    assert properties.off_counts(story.requests, story.plateaus, story.old) == []
+
+
+def test_all_traffic_is_on_one_version_and_nothing_is_left_over(name: str, story: Story) -> None:
+    promoted = OUTCOMES[name] == "Promoted"
+    slot = next(iter(story.looks[-1].split))
+    assert (slot == story.stable) != promoted
+    assert properties.back_since(story.looks, slot) < story.said.at + 1
+    expected = [NEW if promoted else FIRST] * story.content["replicas"]
+    assert properties.left_over(story.censuses, expected, story.said.at + MARGIN) == []
+
+
+def test_no_request_fails_but_in_flight_on_a_killed_replica(name: str, story: Story, scene: Scene) -> None:
+    failed = [one for one in story.requests if one.failed]
+    if name == "replica":
+        failed = [one for one in failed if not scene.killed - 2 < one.at < scene.killed + 2]
+    assert failed == []
+    assert len(story.users.failures) == len([one for one in story.requests if one.failed])
+
+
+def test_capacity_is_kept(name: str, story: Story, scene: Scene) -> None:
+    del scene
+    if name != "replica":
+        assert story.missing_capacity() == []
+
+
+def test_a_killed_replica_comes_back(scene: Scene) -> None:
+    story = scene.stories["replica"]
+    whole = [look.at for look in story.looks if look.healthy(story.stable) == 2]
+    assert any(at > scene.killed + 1 for at in whole)
+
+
+def test_a_flow_that_wakes_after_its_lease_is_lost_changes_nothing(scene: Scene) -> None:
+    story = scene.stories["frozen"]
+    assert [plateau.share for plateau in story.plateaus] == [0, 2000, 0]
+    assert scene.woken["state"]["name"] == "RolledBack"
