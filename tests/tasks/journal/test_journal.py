@@ -89,7 +89,9 @@ def test_writers_in_many_threads_and_processes_lose_and_double_nothing(path: Pat
         thread.start()
     for thread in threads:
         thread.join()
-    assert [process.wait(timeout=60) for process in processes] == [0] * PROCESSES
+    for process in processes:
+        process.communicate(timeout=60)
+    assert [process.returncode for process in processes] == [0] * PROCESSES
     found = [(line.key, line.data["number"]) for line in Journal(path).lines()]
     assert set(Counter(found).values()) == {1}
     assert len(found) == (PROCESSES + THREADS) * LINES
@@ -149,7 +151,7 @@ def test_a_killed_writer_leaves_a_journal_that_can_be_read_and_written(path: Pat
         for _ in range(3 + round_):
             confirmed = int(process.stdout.readline())
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.communicate()
         journal = Journal(path)
         numbers = [line.data["number"] for line in journal.lines() if line.key == f"killed-{round_}"]
         assert numbers == list(range(len(numbers)))

@@ -1,0 +1,1 @@
+"""Figures of a running Davy, each beside the limit it is held against: ``python -m tests.benchmarks``."""

@@ -1,0 +1,333 @@
+"""Each strategy: who gets how much, on how many replicas, and how it ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments.watcher import Watched
+from flows.rollback import rollback
+from tasks.domain.errors import InputError
+from tasks.domain.model import Outcome, Revision, Slot, Split
+from tasks.domain.spec import Rolling, ServiceFile
+from tasks.journal import journal_of
+from tasks.record import Record
+from tests.rig.bare import run, without_engine
+from tests.rig.fakes import Died, Moment, World, make_service, make_world, shares_of, unserved
+
+STRATEGIES = ["rolling", "blue-green", "canary", "blue-green-canary"]
+STABLE = Split.all_to(Slot.BLUE)
+
+
+@pytest.fixture
+def world(home: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    del home
+    without_engine(monkeypatch)
+    made = make_world(monkeypatch)
+    made.have_stable(4)
+    return made
+
+
+def record(release: str = "r1") -> Record:
+    return Record.read(journal_of("shop", release))
+
+
+def running(world: World) -> dict[str, int]:
+    """Replicas by slot and version."""
+    return {f"{r.slot}@{r.version}": len(found) for r, found in sorted(world.running.items())}
+
+
+def clear_away(release: str = "r1") -> None:
+    """What the watcher does once the delays are over."""
+    watched = Watched(journal_of("shop", release))
+    for _ in range(3):
+        watched.look_once()
+    assert watched.closed
+
+
+def at(world: World, what: str) -> Moment:
+    return next(moment for moment in world.history if moment.what.startswith(what))
+
+
+def split(**shares: float) -> Split:
+    """By slot, in percent."""
+    return Split({Slot(slot): round(share * 100) for slot, share in shares.items()})
+
+
+def test_a_canary_widens_beside_a_baseline_and_then_takes_everything(world: World) -> None:
+    assert run(make_service("canary")).name == Outcome.PROMOTED
+    assert shares_of(world.history) == [
+        STABLE,
+        split(blue=90, candidate=5, baseline=5),
+        split(blue=50, candidate=25, baseline=25),
+        split(blue=50, candidate=50),
+        split(green=100),
+    ]
+    assert at(world, "write baseline 5%").running == {
+        Revision("shop", Slot.BLUE, "v1"): 4,
+        Revision("shop", Slot.CANDIDATE, "v2"): 1,
+        Revision("shop", Slot.BASELINE, "v1"): 1,
+    }
+    assert at(world, "write blue 50%, candidate 50%").running[Revision("shop", Slot.CANDIDATE, "v2")] == 2
+    assert at(world, "write green 100%").running[Revision("shop", Slot.GREEN, "v2")] == 4
+    clear_away()
+    assert running(world) == {"green@v2": 4}
+    assert unserved(world.history) == []
+
+
+def test_a_canary_that_only_tries_puts_everything_back(world: World) -> None:
+    before = world.end_state()
+    assert run(make_service("canary", promote=False)).name == Outcome.TRIED
+    assert shares_of(world.history)[-2:] == [split(blue=50, candidate=50), STABLE]
+    clear_away()
+    assert world.end_state() == before
+
+
+def test_a_canary_without_baseline_compares_with_stable(world: World) -> None:
+    run(make_service("canary", baseline=False))
+    assert shares_of(world.history)[1] == split(blue=95, candidate=5)
+    assert not any(revision.slot is Slot.BASELINE for moment in world.history for revision in moment.running)
+
+
+def test_blue_green_switches_everything_at_once(world: World) -> None:
+    assert run(make_service("blue-green")).name == Outcome.PROMOTED
+    assert shares_of(world.history) == [STABLE, split(green=100)]
+    assert running(world) == {"blue@v1": 4, "green@v2": 4}
+    clear_away()
+    assert running(world) == {"green@v2": 4}
+
+
+def test_a_trickle_is_judged_before_everything_moves(world: World) -> None:
+    assert run(make_service("blue-green-canary")).name == Outcome.PROMOTED
+    assert shares_of(world.history) == [STABLE, split(blue=95, green=5), split(green=100)]
+    assert at(world, "write blue 95%").running[Revision("shop", Slot.GREEN, "v2")] == 4
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize(
+    "bounds",
+    [{}, {"max_surge": 0, "max_unavailable": 1}, {"max_surge": 0, "max_unavailable": "50%"}, {"max_surge": "100%"}],
+    ids=str,
+)
+def test_rolling_keeps_its_promises_at_every_moment(
+    home: Path, monkeypatch: pytest.MonkeyPatch, replicas: int, bounds: dict[str, Any]
+) -> None:
+    del home
+    if replicas == 1 and bounds.get("max_surge") == 0:
+        pytest.raises(ValueError, make_service, "rolling", replicas=1, **bounds)
+        return
+    without_engine(monkeypatch)
+    world = make_world(monkeypatch)
+    world.have_stable(replicas)
+    service = make_service("rolling", replicas=replicas, **bounds)
+    assert isinstance(service, Rolling)
+    surge, unavailable = service.bounds(replicas)
+    assert run(service).name == Outcome.PROMOTED
+    assert unserved(world.history) == []
+    assert min(sum(moment.serving.values()) for moment in world.history) >= replicas - unavailable
+    assert max(sum(moment.running.values()) for moment in world.history) <= replicas + surge
+    assert running(world) == {"green@v2": replicas}
+    overloaded = [
+        (moment.what, str(moment.split), moment.serving)
+        for moment in world.history
+        if moment.split
+        for slot, serving in moment.serving.items()
+        if moment.split[slot] > 10_000 * serving / (replicas - unavailable) + 1
+    ]
+    assert overloaded == [], "no replica gets more than its part"
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_bad_version_goes_back_from_its_first_share(world: World, strategy: str) -> None:
+    before = world.end_state()
+    world.errors["v2"] = 0.5
+    state = run(make_service(strategy))
+    assert state.name == Outcome.ROLLED_BACK
+    assert state.message
+    assert "error_rate of" in state.message
+    assert "at most 1 % allowed" in state.message
+    shares = shares_of(world.history)
+    assert len(shares) == 3
+    assert (shares[0], shares[2]) == (STABLE, STABLE)
+    clear_away()
+    assert world.end_state() == before
+    assert unserved(world.history) == []
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_version_that_never_gets_healthy_gets_no_share(world: World, strategy: str) -> None:
+    before = world.end_state()
+    world.sick.add("v2")
+    state = run(make_service(strategy))
+    assert state.name == Outcome.ROLLED_BACK
+    assert shares_of(world.history) == [STABLE]
+    clear_away()
+    assert world.end_state() == before
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_no_data_is_never_a_pass(world: World, strategy: str) -> None:
+    world.silent = True
+    state = run(make_service(strategy))
+    assert state.name == Outcome.ROLLED_BACK
+    assert "inconclusive" in (state.message or "")
+    bakes = [line.key for line in record().all("outcome") if line.key.startswith("bake-")]
+    assert len(bakes) == 2, "extended once"
+    assert shares_of(world.history)[-1] == STABLE
+
+
+def test_a_failing_hook_before_keeps_users_away(world: World) -> None:
+    state = run(make_service("canary", hooks={"before": ["false"]}))
+    assert state.name == Outcome.ROLLED_BACK
+    assert "hook 'false': exit code 1" in (state.message or "")
+    assert shares_of(world.history) == [STABLE]
+
+
+def test_hooks_know_what_is_released(world: World, tmp_path: Path) -> None:
+    del world
+    said = tmp_path / "said"
+    command = f"sh -c 'echo $DAVY_SERVICE $DAVY_STABLE $DAVY_VERSION $DAVY_RELEASE >> {said}'"
+    run(make_service("canary", hooks={"before": [command], "after": [command]}))
+    assert said.read_text() == "shop v1 v2 r1\n" * 2
+
+
+def test_a_failing_version_is_left_where_it_is_when_the_file_says_freeze(world: World) -> None:
+    world.errors["v2"] = 1.0
+    service = make_service("canary", on_failure="freeze")
+    state = run(service)
+    assert state.name == Outcome.FROZEN
+    assert shares_of(world.history)[-1] == split(blue=90, candidate=5, baseline=5)
+    with pytest.raises(Exception, match="found release r1 frozen"):
+        run(service, "v3", "r2")
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_first_version_comes_without_steps(
+    home: Path, monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    del home
+    without_engine(monkeypatch)
+    world = make_world(monkeypatch)
+    assert run(make_service(strategy, replicas=3)).name == Outcome.PROMOTED
+    assert shares_of(world.history) == [STABLE]
+    assert running(world) == {"blue@v2": 3}
+
+
+def test_a_first_version_that_is_sick_leaves_nothing_behind(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    del home
+    without_engine(monkeypatch)
+    world = make_world(monkeypatch)
+    world.sick.add("v2")
+    assert run(make_service("canary")).name == Outcome.ROLLED_BACK
+    assert world.traffic is None
+    clear_away()
+    assert running(world) == {}
+    assert run(make_service("canary"), "v3", "r2").name == Outcome.PROMOTED
+
+
+def test_testers_and_copies_reach_the_candidate_before_users_do(world: World) -> None:
+    looked = {"matches": [{"header": "x-tester", "value": "1"}], "mirror": {"share": 50, "bake": "1ms"}}
+    assert run(make_service("canary", **looked)).name == Outcome.PROMOTED
+    first = record().all("asked")[0].data
+    assert first["split"] == {"blue": 10_000}
+    assert (first["matched"], first["mirror"], first["mirror_share"]) == ("candidate", "candidate", 5000)
+    later = record().all("asked")[1].data
+    assert (later["matched"], later["mirror"]) == ("candidate", None)
+    assert record().all("asked")[-1].data["matched"] is None
+
+
+def test_copies_that_fail_keep_users_away(world: World) -> None:
+    world.errors["v2"] = 1.0
+    assert run(make_service("canary", mirror={"bake": "1ms"})).name == Outcome.ROLLED_BACK
+    assert shares_of(world.history) == [STABLE]
+
+
+@pytest.mark.parametrize("cleared", [False, True])
+def test_a_rollback_is_one_switch_where_the_old_version_still_runs(world: World, *, cleared: bool) -> None:
+    run(make_service("blue-green", scale_down_delay="1h"))
+    if cleared:
+        for replica in list(world.running.pop(Revision("shop", Slot.BLUE, "v1"))):
+            assert replica.number
+        journal_of("shop", "r1").append("retired", slot="blue", version="v1")
+    before = len(world.history)
+    assert rollback.fn("shop", "back").name == Outcome.PROMOTED
+    started = [moment.what for moment in world.history[before:] if moment.what.startswith("start")]
+    assert len(started) == (4 if cleared else 0)
+    assert world.traffic
+    assert world.traffic.split == STABLE
+    assert record("r1").closed, "the old version is nobody's to retire any more"
+    clear_away("back")
+    assert running(world) == {"blue@v1": 4}
+    assert unserved(world.history) == []
+
+
+def test_releases_follow_each_other_and_colours_take_turns(world: World) -> None:
+    for number, strategy in enumerate(STRATEGIES, start=2):
+        assert run(make_service(strategy), f"v{number}", f"r{number}").name == Outcome.PROMOTED
+    clear_away("r5")
+    assert running(world) == {"blue@v5": 4}
+    assert unserved(world.history) == []
+
+
+def test_what_the_last_release_left_is_cleared_away_by_the_next(world: World) -> None:
+    world.errors["v2"] = 1.0
+    run(make_service("blue-green", abort_scale_down_delay="1h"))
+    assert running(world) == {"blue@v1": 4, "green@v2": 4}
+    assert run(make_service("blue-green"), "v3", "r2").name == Outcome.PROMOTED
+    assert running(world) == {"blue@v1": 4, "green@v3": 4}
+    assert record("r1").closed
+
+
+def test_a_release_that_has_ended_gives_back_its_end_and_touches_nothing(world: World) -> None:
+    run(make_service("canary"))
+    changes = world.changes
+    assert run(make_service("canary")).name == Outcome.PROMOTED
+    assert world.changes == changes
+
+
+def test_an_id_that_was_used_for_another_version_is_refused(world: World) -> None:
+    del world
+    run(make_service("canary"))
+    with pytest.raises(InputError, match="release: found 'r1'"):
+        run(make_service("canary"), "v3", "r1")
+
+
+def test_a_split_that_somebody_else_changed_is_named_and_taken_back(world: World) -> None:
+    service = make_service("canary")
+    _die_at(world, "journal intent analyse-candidate-5%")
+    with pytest.raises(Died):
+        run(service)
+    world.revive()
+    assert world.traffic
+    world.traffic = type(world.traffic)(split(blue=20, candidate=80))
+    state = run(service)
+    assert state.name == Outcome.ROLLED_BACK
+    assert "found the live split blue 20%, candidate 80%" in (state.message or "")
+    assert record().last("drift")
+    assert world.traffic.split == STABLE
+
+
+def test_a_verdict_that_has_grown_old_is_judged_again(world: World) -> None:
+    service = make_service("canary", analysis={"verdict_ttl": "1ms"})
+    _die_at(world, "journal intent provision-candidate-2")
+    with pytest.raises(Died):
+        run(service)
+    world.revive()
+    world.errors["v2"] = 1.0
+    state = run(service)
+    assert state.name == Outcome.ROLLED_BACK
+    assert "candidate" in (state.message or "")
+
+
+def _die_at(world: World, what: str) -> None:
+    def die(done: str) -> None:
+        if done.startswith(what):
+            world.dead = True
+
+    world.on_change = die
+
+
+def _service(strategy: str) -> ServiceFile:
+    return make_service(strategy)
