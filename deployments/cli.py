@@ -16,6 +16,7 @@ from rich.console import Console
 from deployments import acts, follow, show, stack
 from deployments.service_files import load
 from tasks.domain.errors import ConflictError, DavyError, InputError
+from tasks.domain.model import Outcome
 from tasks.domain.spec import service_adapter
 
 P = ParamSpec("P")
@@ -121,7 +122,7 @@ def abort(
     """Take back the release of a service that is under way, or that was left frozen."""
     aborted = acts.abort(service, by or acts.user())
     out.print(json.dumps(aborted.to_json()) if as_json else f"{aborted.release}: {aborted.message}")
-    return GOOD
+    return GOOD if aborted.outcome == Outcome.ABORTED else OTHER
 
 
 @app.command()

@@ -13,7 +13,7 @@ import httpx
 from tasks.domain.errors import PermanentError, TransientError
 from tasks.domain.settings import settings
 
-PATIENCE = timedelta(seconds=20)
+PATIENCE = timedelta(seconds=60)
 """How long a server that is being restarted, or answers 503, is asked again."""
 
 
@@ -60,6 +60,7 @@ def environment() -> dict[str, str]:
         "PREFECT_API_URL": api_url(),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite's writers wait for each other
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
         "PREFECT_CLI_PROMPT": "false",

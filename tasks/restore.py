@@ -78,7 +78,7 @@ def restore(carrier: Carrier, *, reason: str, outcome: Outcome, by: str) -> Outc
     if carrier.release.service.on_failure == "freeze" and outcome in (Outcome.ROLLED_BACK, Outcome.FAILED):
         carrier.end(Outcome.FROZEN, f"{reason} (left as it is, as on_failure says)")
         return Outcome.FROZEN
-    if carrier.release.stable is None and carrier.record.live_since:
+    if carrier.release.stable is None and carrier.router.live() is not None:
         carrier.end(Outcome.PROMOTED, f"the first version is live and stays, although {reason}")
         return Outcome.PROMOTED
     go_back(carrier)
@@ -88,29 +88,36 @@ def restore(carrier: Carrier, *, reason: str, outcome: Outcome, by: str) -> Outc
 
 
 def go_back(carrier: Carrier) -> None:
-    """All live requests to stable, at its full size. Without a stable there is nothing to do."""
-    stable = carrier.release.stable
-    if stable is None or carrier.record.asked is None:
+    """All live requests to stable, and stable whole again. Without a stable there is nothing to do.
+
+    The traffic moves as soon as stable can carry it; its last replica may be put back after.
+    """
+    stable, replicas = carrier.release.stable, carrier.release.replicas
+    if stable is None:
         return
-    put_back(carrier, stable)
-    patiently(carrier)
+    stand_up(carrier, stable, replicas - carrier.release.service.spare(replicas))
+    if carrier.record.asked is not None:
+        patiently(carrier)
+    stand_up(carrier, stable, replicas)
 
 
-def put_back(carrier: Carrier, stable: Revision) -> None:
-    """Bring stable to its full size and into the routes, or as near as its time to get ready allows.
+def stand_up(carrier: Carrier, stable: Revision, enough: int) -> None:
+    """Have *enough* of stable healthy and routed to, or as many as its time to get ready allows.
 
     It is asked for again and again: the carrier before may have been about to stop a replica.
-    Where all of stable is there and routed to, which is usual, this only looks.
+    Where they are there, which is usual, this only looks.
 
     Raises:
         UnhealthyError: Not one replica is healthy, so there is nothing to go back to.
     """
     release = carrier.release
     deadline = time.monotonic() + release.service.fleet.health.ready_within.total_seconds()
-    while len(serving := healthy(carrier, stable)) < release.replicas and time.monotonic() < deadline:
+    while len(serving := healthy(carrier, stable)) < enough and time.monotonic() < deadline:
         carrier.fleet.deploy(stable, release.replicas, carrier.lease)
-        with suppress(UnhealthyError):
-            carrier.fleet.wait_healthy(stable, release.replicas, CONVERGE)
+        try:
+            carrier.fleet.wait_healthy(stable, enough, CONVERGE)
+        except UnhealthyError:
+            time.sleep(PAUSE)
     if not serving:
         msg = f"{stable}: found no healthy replica, expected at least one to go back to"
         raise UnhealthyError(msg)

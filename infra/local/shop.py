@@ -46,6 +46,7 @@ class Fault(StrEnum):
     """What is wrong with a version whose name ends in a dash and this."""
 
     ERRORS = "errors"  # some requests answer 500
+    DOWN = "down"  # all of them do
     SLOW = "slow"  # a few requests take long
     LEAK = "leak"  # memory grows with each request until the process is killed
     SICK = "sick"  # never healthy
@@ -167,7 +168,8 @@ class Shop:
 
     async def _suffer(self) -> None:
         """Do to this request what the version's fault does."""
-        if self.fault is Fault.ERRORS and self._random.random() < ERROR_PART:
+        unlucky = self.fault is Fault.ERRORS and self._random.random() < ERROR_PART
+        if unlucky or self.fault is Fault.DOWN:
             raise HTTPException(500, "this version has a bug")
         if self.fault is Fault.SLOW and self._random.random() < SLOW_PART:
             await asyncio.sleep(SLOW_SECONDS)

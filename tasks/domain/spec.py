@@ -55,6 +55,10 @@ class ServiceFile(Part):
     abort_scale_down_delay: Duration = timedelta(seconds=30)
     """How long a candidate that was taken back is kept running, for a look."""
 
+    def spare(self, replicas: int) -> int:
+        """How many of *replicas* stable copies may be missing when all traffic comes back to them."""
+        return min(1, replicas - 1)
+
 
 def _replicas(value: object) -> object:
     """Accept ``25%`` or a whole number of replicas.
@@ -138,6 +142,10 @@ class Rolling(ServiceFile):
         unavailable = min(_of(self.max_unavailable, replicas, floor), replicas - 1)
         surge = _of(self.max_surge, replicas, ceil)
         return surge if surge + unavailable else 1, unavailable
+
+    def spare(self, replicas: int) -> int:
+        """As many as the service file lets be unavailable."""
+        return max(super().spare(replicas), self.bounds(replicas)[1])
 
     @model_validator(mode="after")
     def _moves(self) -> Rolling:

@@ -43,7 +43,7 @@ def parse_duration(value: object) -> timedelta:
         msg = f"found {value!r}, expected {_DURATION_HELP}"
         raise ValueError(msg)
     milliseconds = Decimal(match["number"]) * _SECONDS[match["unit"]] * 1000
-    if milliseconds % 1 or milliseconds > _LONGEST:
+    if milliseconds > _LONGEST or milliseconds % 1:
         msg = f"found {value!r}, expected whole milliseconds, at most 10000d"
         raise ValueError(msg)
     return timedelta(milliseconds=int(milliseconds))

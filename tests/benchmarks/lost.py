@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from deployments.observations import Experience, experience
 from tasks.domain.model import Window
-from tests.benchmarks.bench import Bench, Run, Service
+from tests.benchmarks.bench import Bench, Service
 from tests.benchmarks.figure import Figure
 from tests.rig.services import STRATEGIES
+from tests.rig.stack import await_that
 
 STEPS = (100, 140, 200, 280, 400, 560, 800, 1100, 1500)
 """Requests per second that are tried one after the other."""
@@ -27,8 +28,23 @@ def measure(bench: Bench) -> list[Figure]:
         highest = highest_load(bench, service)
         rate = round(highest * PART)
         with service.load(rate):
-            runs = {name: service.release(f"2-{name}", name) for name in STRATEGIES}
-        return [figure(service, name, rate, run) for name, run in runs.items()]
+            seen = {name: release_under_load(service, name) for name in STRATEGIES}
+    return [figure(name, rate, one) for name, one in seen.items()]
+
+
+def release_under_load(service: Service, strategy: str) -> Experience:
+    """What users saw from the command's call until nothing of the old version was left."""
+    run = service.release(f"2-{strategy}", strategy)
+    assert str(run.record.outcome) == "Promoted", run.record.ended
+    until = datetime.now(UTC)
+    await_that(lambda: experience(service.record, Window(until, until + AFTER)).requests, what="later answers")
+    return experience(service.record, Window(run.called, until), service.url)
+
+
+def figure(strategy: str, rate: int, seen: Experience) -> Figure:
+    """The row of a strategy."""
+    what = f"{strategy} at {rate}/s, of {seen.requests}"
+    return Figure("lost", what, len(seen.failures), 0, "requests", "none")
 
 
 def highest_load(bench: Bench, service: Service) -> int:
@@ -44,7 +60,9 @@ def highest_load(bench: Bench, service: Service) -> int:
 def holds(bench: Bench, service: Service, rate: int) -> bool:
     """Whether nothing fails and 99 % of the answers are quick at this rate, without any release."""
     began = datetime.now(UTC)
-    service.load(rate, STEP).run()
+    load = service.load(rate, STEP)
+    load.start()
+    load.wait()
     seen = experience(service.record, Window(began, datetime.now(UTC)))
     bench.say(f"lost: {rate}/s: p99 {seen.p99}, {len(seen.failures)} failed")
     return not seen.failures and seen.p99 is not None and seen.p99 <= SLOW

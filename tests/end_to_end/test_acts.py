@@ -12,7 +12,7 @@ import yaml
 
 from tests.rig import properties
 from tests.rig.services import Content, shop
-from tests.rig.stack import Davy, Said
+from tests.rig.stack import Davy
 from tests.rig.stage import FIRST, Stage
 
 LONG = {"steps": [{"share": 20, "bake": "60s"}]}
@@ -35,12 +35,12 @@ def stage(davy: Davy) -> Iterator[Stage]:
         stage.begin("acts-undo", "2.0")
         stage.begin("acts-frozen", "2.0-errors")
         stage.begin("acts-drift", "2.0")
+        meddle(stage)
         yield stage
 
 
-@pytest.fixture(scope="module")
-def drifted(stage: Stage) -> Said:
-    """What the release says in whose first step somebody else takes the candidate's share away."""
+def meddle(stage: Stage) -> None:
+    """Take most of the candidate's share away, as somebody might who does not know of the release."""
     stage.await_share("acts-drift", "candidate", 2000)
     folder = stage.davy.home / "routes" / "acts-drift"
     file = folder / "current" / "rds.json"
@@ -53,7 +53,6 @@ def drifted(stage: Stage) -> Said:
     (folder / ".new").write_text("")
     (folder / ".new").rename(folder / ".poke")  # Envoy reads when something is renamed there
     stage.await_share("acts-drift", "candidate", 100)
-    return stage.end("acts-drift")
 
 
 def test_a_release_under_way_keeps_a_second_one_out(stage: Stage) -> None:
@@ -77,7 +76,8 @@ def test_an_abort_brings_all_traffic_back(stage: Stage) -> None:
     assert story.users.failures == ()
 
 
-def test_somebody_elses_split_is_named_and_taken_back(stage: Stage, drifted: Said) -> None:
+def test_somebody_elses_split_is_named_and_taken_back(stage: Stage) -> None:
+    drifted = stage.end("acts-drift")
     assert (drifted.code, drifted.json["outcome"]) == (3, "RolledBack")
     assert "drawn requests, asked for" in drifted.json["message"]
     story = stage.story("acts-drift")

@@ -1,0 +1,54 @@
+"""Measure, and print each figure with its ratio to the limit that it is held against.
+
+``python -m tests.benchmarks [--json] [memory] [split-live] [own-time] [detection] [lost]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+
+from rich.console import Console
+
+from tests.benchmarks import detection, lost, memory, own_time, split_live
+from tests.benchmarks.bench import Bench, a_bench
+from tests.benchmarks.figure import Figure, table
+
+FIGURES: dict[str, Callable[[Bench], list[Figure]]] = {
+    "memory": memory.measure,  # first: before there is any service
+    "split-live": split_live.measure,
+    "own-time": own_time.measure,
+    "detection": detection.measure,
+    "lost": lost.measure,
+}
+
+
+def main() -> None:
+    """Read the command line, measure, print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Davy's figures.")
+    parser.add_argument("--json", action="store_true", dest="as_json", help="print a JSON array")
+    parser.add_argument("figures", nargs="*", choices=[[], *FIGURES], help="only these", metavar="FIGURE")
+    options = parser.parse_args()
+    out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True, highlight=False)
+    began = time.monotonic()
+
+    def say(line: str) -> None:
+        err.print(f"[dim]{time.monotonic() - began:5.0f} s[/] {line}")
+
+    say("An embedded stack of its own ...")
+    found = []
+    with a_bench(say) as bench:
+        for name in [name for name in FIGURES if not options.figures or name in options.figures]:
+            say(f"{name} ...")
+            found += FIGURES[name](bench)
+    say("done, and nothing is left running")
+    if options.as_json:
+        print(json.dumps([figure.to_json() for figure in found], indent=2))  # noqa: T201 - the result
+    else:
+        out.print(table(found))
+
+
+if __name__ == "__main__":
+    main()
