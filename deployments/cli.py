@@ -91,7 +91,7 @@ def release(
     service = load(file)
     started = acts.start_release(service, version, say=err.print if as_json else out.print)
     if detach:
-        out.print(json.dumps(started.to_json()) if as_json else f"{started.release} runs: {started.url}")
+        typer.echo(json.dumps(started.to_json()) if as_json else f"{started.release} runs: {started.url}")
         return GOOD
     return follow.follow(started, err if as_json else out, as_json=as_json)
 
@@ -121,7 +121,7 @@ def abort(
 ) -> int:
     """Take back the release of a service that is under way, or that was left frozen."""
     aborted = acts.abort(service, by or acts.user())
-    out.print(json.dumps(aborted.to_json()) if as_json else f"{aborted.release}: {aborted.message}")
+    typer.echo(json.dumps(aborted.to_json()) if as_json else f"{aborted.release}: {aborted.message}")
     return GOOD if aborted.outcome == Outcome.ABORTED else OTHER
 
 

@@ -60,6 +60,8 @@ def _watch(started: Started, console: Console, *, quiet: bool) -> Record | None:
         while True:
             journal = started.journal
             record = Record.read(journal) if journal.exists() else None
+            if record is None:
+                live.update(Text("waiting for the runner to take it up" if not quiet else ""))
             if record is None and prefect_api.read_run(started.run).over and not journal.exists():
                 return None
             if record and not quiet:

@@ -39,6 +39,8 @@ class Stage:
         world = make_world(self._monkeypatch, name)
         if stable:
             world.have_stable(stable)
+        if strategy == "rolling":
+            more = {"max_surge": 1, "max_unavailable": 1} | more
         if strategy == "canary":
             more = {"steps": [{"share": share, "bake": "1ms"} for share in (20, 50)]} | more
         return world, make_service(strategy, name, **{"replicas": REPLICAS} | more)

@@ -11,7 +11,7 @@ from deployments.watcher import Watched
 from flows.rollback import rollback
 from tasks.domain.errors import InputError
 from tasks.domain.model import Outcome, Revision, Slot, Split
-from tasks.domain.spec import Rolling, ServiceFile
+from tasks.domain.spec import Rolling
 from tasks.journal import journal_of
 from tasks.record import Record
 from tests.rig.bare import run, without_engine
@@ -327,7 +327,3 @@ def _die_at(world: World, what: str) -> None:
             world.dead = True
 
     world.on_change = die
-
-
-def _service(strategy: str) -> ServiceFile:
-    return make_service(strategy)
