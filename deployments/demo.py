@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +27,7 @@ from deployments.acts import Started, start_release
 from deployments.observations import Observation, Stay, experience, observe
 from deployments.service_files import load
 from infra.local.load import Load
-from tasks.domain.errors import PermanentError
+from tasks.domain.errors import InputError, PermanentError
 from tasks.domain.model import Outcome, Slot, Window
 from tasks.domain.settings import settings
 from tasks.domain.spec import ServiceFile
@@ -53,6 +53,7 @@ RATE = 80
 """Requests per second to each of the four services."""
 LOAD_AT_MOST = timedelta(minutes=6)
 RELEASE_WITHIN = timedelta(minutes=2)
+PORTS_TRIED = 50
 SETTLE = 1.0
 """Seconds for the last answers and log lines."""
 
@@ -124,8 +125,8 @@ def run(console: Console, *, keep: bool) -> int:
 def a_stack_of_its_own(console: Console, *, keep: bool) -> Iterator[None]:
     """An embedded stack in a folder and on ports of the demo's own; afterwards nothing is left."""
     os.environ["DAVY_HOME"] = str(settings().root / "demo")
-    for name in ("PREFECT", "ENVOY", "SUPERVISOR"):
-        os.environ[f"DAVY_{name}_PORT"] = str(free_port())
+    for name in ("prefect_port", "envoy_port", "supervisor_port"):
+        os.environ[f"DAVY_{name.upper()}"] = str(free_port(getattr(settings(), name)))
     os.chdir(ROOT)
     settings.cache_clear()
     console.print(f"[bold]An embedded stack in {settings().root}[/]")
@@ -247,11 +248,10 @@ def table(shown: list[Shown]) -> Table:
     return rows
 
 
-def free_port(wanted: int = 0) -> int:
-    """*wanted* if nothing listens there, else a port that is free."""
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError:
-            return free_port()
-        return int(probe.getsockname()[1])
+def free_port(wanted: int) -> int:
+    """The next port from *wanted* on where nothing listens."""
+    for port in range(wanted, wanted + PORTS_TRIED):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise InputError("port", wanted, f"a free one among the {PORTS_TRIED} from there")

@@ -22,6 +22,7 @@ from tasks.domain.errors import InputError, PermanentError
 from tasks.domain.settings import settings
 from tasks.fleets.supervisor import Program
 from tasks.routers.envoy_bootstrap import bootstrap
+from tasks.routers.envoy_needs import WATCHES_AT_START, refuse_watches
 
 START_WITHIN = timedelta(minutes=2)
 """How long a part may take to answer; Prefect's first start migrates its database."""
@@ -93,6 +94,7 @@ def up(say: Callable[[str], None]) -> None:
     if not supervisor_is_up():
         end_leftovers()
         check_ports()
+        refuse_watches(WATCHES_AT_START)
         settings().root.mkdir(parents=True, exist_ok=True)
         settings().watcher_pulse.unlink(missing_ok=True)
     start_supervisor([part.program for part in parts()])

@@ -80,7 +80,7 @@ def judge_step(
     """
     import pandas as pd  # noqa: PLC0415 - as above
 
-    from tasks.judge.limits import judge_split  # noqa: PLC0415
+    from tasks.judge.split import judge_split  # noqa: PLC0415
 
     del share, attempt
     record = Carrier.of(release).record

@@ -6,13 +6,12 @@ What Envoy reads survives Envoy: started again, it goes on with the same routes.
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from tasks.domain.errors import InputError, PermanentError, TransientError
+from tasks.domain.errors import PermanentError, TransientError
 from tasks.domain.model import Address, Lease, Slot, Split, Traffic
 from tasks.domain.spec import ServiceFile
 from tasks.routers import envoy_admin as admin
@@ -23,9 +22,9 @@ from tasks.routers.envoy_config import (
     digest_of,
     endpoints,
     endpoints_file,
-    port_of,
     route_file,
 )
+from tasks.routers.envoy_needs import WATCHES, refuse_ports, refuse_watches
 from tasks.routers.envoy_routes import routes_of, split_of
 
 _AT_ONCE = timedelta(milliseconds=300)
@@ -63,8 +62,14 @@ class Envoy:
         self._name = service.service
 
     def check(self) -> None:
-        """See `Router.check`."""
-        self._refuse_ports()
+        """See `Router.check`.
+
+        Raises:
+            PermanentError: Envoy could not watch the service's files; not retried.
+        """
+        refuse_ports(self._service)
+        if self._name not in files.definitions():
+            refuse_watches(WATCHES)
 
     def register(self, lease: Lease) -> None:
         """Make the service known to Envoy: listeners, and three clusters per slot.
@@ -83,7 +88,9 @@ class Envoy:
         known = files.definitions().get(self._name)
         wanted = definition(self._service, files.service_folder(self._name), admin.log_path().parent)
         if wanted != known:
-            self._refuse_ports()
+            refuse_ports(self._service)
+        if known is None:
+            refuse_watches(WATCHES)
         self._write_missing(folder, lease)
         files.define(folder, wanted)
         try:
@@ -235,19 +242,19 @@ class Envoy:
         before = files.read(files.epoch_folder(self._name, lease) / endpoints_file(slot))
         content = files.renewed(before, endpoints(self._name, slot, sorted(known), draining), lease)
 
-        def done(clusters: list[admin.Hosts]) -> bool:
-            return all(hosts.known == known and healthy <= hosts.healthy for hosts in clusters)
+        def done(hosts: admin.Hosts) -> bool:
+            return hosts.known == known and healthy <= hosts.healthy
 
         if content != before or not done(self._hosts(slot)):
             self._put({endpoints_file(slot): content}, lease)
-        clusters = admin.wait_for(lambda: self._hosts(slot), done, self._checked_within())
+        hosts = admin.wait_for(lambda: self._hosts(slot), done, self._checked_within())
         lease.check()
-        if not done(clusters):
-            found = ", ".join(f"{len(hosts.healthy & healthy)} of {len(hosts.known)}" for hosts in clusters)
+        if not done(hosts):
+            found = f"{len(hosts.healthy & healthy)} of {len(hosts.known)}"
             msg = f"{self._name}/{slot}: Envoy finds {found} replicas healthy, expected {len(healthy)} of {len(known)}"
             raise TransientError(msg)
 
-    def _hosts(self, slot: Slot) -> list[admin.Hosts]:
+    def _hosts(self, slot: Slot) -> admin.Hosts:
         return admin.hosts(self._name, slot)
 
     def _checked_within(self) -> timedelta:
@@ -262,19 +269,6 @@ class Envoy:
         for name, resource in resources.items():
             if not (folder / name).exists():
                 files.replace(folder / name, files.renewed(None, resource, lease))
-
-    def _refuse_ports(self) -> None:
-        """Find ports that cannot be had, before anything is touched."""
-        router = self._service.router
-        if router.port == router.preview_port:
-            raise InputError("router.preview_port", router.port, "another port than router.port")
-        own = {port_of(found) for found in admin.active(self._name) if "address" in found}
-        others = files.ports_of_others(self._name)
-        for field, port in (("router.port", router.port), ("router.preview_port", router.preview_port)):
-            if port in others:
-                raise InputError(field, port, f"a port that service {others[port]!r} does not use")
-            if port is not None and port not in own and not _is_free(port):
-                raise InputError(field, port, "a free port")
 
     def _wait_registered(self, wanted: Json, log: int, lease: Lease) -> None:
         """Wait until Envoy uses exactly the clusters and listeners of a definition."""
@@ -300,14 +294,3 @@ class Envoy:
 
 def _active(service: str) -> set[str]:
     return {digest_of(resource) for resource in admin.active(service)}
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        # As Envoy does it: connections of a listener that has just gone are no obstacle.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

@@ -16,7 +16,7 @@ import httpx
 from tasks.domain.errors import TransientError
 from tasks.domain.model import Address, Slot
 from tasks.domain.settings import settings
-from tasks.routers.envoy_config import Json, Kind, address_of, cluster_name, digest_of
+from tasks.routers.envoy_config import Json, address_of, digest_of
 
 Answer = TypeVar("Answer")
 
@@ -80,23 +80,22 @@ def refused_listeners(service: str) -> dict[str, str]:
     return {digest_of(error["failed_configuration"]): error["details"] for error in errors}
 
 
-def hosts(service: str, slot: Slot) -> list[Hosts]:
-    """What each of the slot's three clusters knows.
+def hosts(service: str, slot: Slot) -> Hosts:
+    """What the slot's own cluster knows; the two before it have no replicas of their own.
 
     Raises:
         TransientError: Envoy does not answer; retried.
     """
-    found = _clusters(service, slot)
-    return [_hosts(found.get(cluster_name(service, slot, kind), {})) for kind in Kind]
+    return _hosts(_cluster(service, slot))
 
 
 def in_flight(service: str, slot: Slot) -> int:
-    """Requests that the slot's three clusters are working on or are about to.
+    """Requests that the slot is working on or is about to; the clusters before it count none.
 
     Raises:
         TransientError: Envoy does not answer; retried.
     """
-    name = rf"^cluster\.{service}/{slot}(/sent|/mirror)?\.upstream_rq_(pending_)?active$"
+    name = rf"^cluster\.{service}/{slot}\.upstream_rq_(pending_)?active$"
     return sum(_stats(name).values())
 
 
@@ -106,11 +105,9 @@ def in_flight_at(service: str, slot: Slot, addresses: Collection[Address]) -> in
     Raises:
         TransientError: Envoy does not answer; retried.
     """
-    clusters = _clusters(service, slot).values()
-    hosts = [host for cluster in clusters for host in cluster.get("host_statuses", [])]
     return sum(
         int(stat.get("value", 0))
-        for host in hosts
+        for host in _cluster(service, slot).get("host_statuses", [])
         if address_of(host["address"]) in addresses
         for stat in host["stats"]
         if stat["name"] == "rq_active"
@@ -157,10 +154,11 @@ def _refusal(offset: int) -> str:
     return refused.rpartition("\n: ")[2].strip()
 
 
-def _clusters(service: str, slot: Slot) -> dict[str, Json]:
-    """The state of the slot's three clusters, by name."""
-    answer = _get("/clusters", format="json", filter=f"^{service}/{slot}(/sent|/mirror)?$")
-    return {cluster["name"]: cluster for cluster in answer.get("cluster_statuses", [])}
+def _cluster(service: str, slot: Slot) -> Json:
+    """The state of the slot's own cluster; empty when there is none."""
+    found = _get("/clusters", format="json", filter=f"^{service}/{slot}$").get("cluster_statuses", [])
+    state: Json = found[0] if found else {}
+    return state
 
 
 def _hosts(cluster: Json) -> Hosts:

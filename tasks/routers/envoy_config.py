@@ -1,8 +1,8 @@
 """What Envoy reads, as pure functions of domain values.
 
-Each slot has three clusters with the same endpoints, so that requests drawn by weight are
-counted apart from those that were sent there on purpose and from copies. All of them exist
-as long as the service does: a change of clusters would reset their counters.
+Each slot has three clusters: its own, and two that stand before it, so that requests drawn by
+weight are counted apart from those that were sent there on purpose and from copies. All of them
+exist as long as the service does: a change of clusters would reset their counters.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ Json = dict[str, Any]
 
 _DOMAIN = "type.googleapis.com/"
 TYPE = _DOMAIN + "envoy."
+_BREAKERS = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
 _HTTP = TYPE + "extensions.upstreams.http.v3.HttpProtocolOptions"
 _UNLIMITED = 1_000_000
 """Of connections, requests and retries: the proxy itself never turns a user away."""
@@ -112,7 +113,8 @@ def definition(service: ServiceFile, folder: Path, logs: Path) -> Json:
     if service.router.preview_port is not None:
         ports[preview_name(service.service)] = service.router.preview_port
     listeners = [_listener(service, name, port, folder, logs) for name, port in ports.items()]
-    clusters = [_cluster(service, slot, kind, folder) for slot in Slot for kind in Kind]
+    clusters = [_cluster(service, slot, folder) for slot in Slot]
+    clusters += [_alias(service, slot, kind) for slot in Slot for kind in (Kind.SENT, Kind.MIRROR)]
     return {"clusters": _marked(clusters), "listeners": _marked(listeners)}
 
 
@@ -124,7 +126,7 @@ def port_of(listener: Json) -> int:
 def endpoints(
     service: str, slot: Slot, addresses: Sequence[Address], draining: Collection[Address] = ()
 ) -> Json:
-    """Where a slot's replicas are; its three clusters share it.
+    """Where a slot's replicas are.
 
     Args:
         draining: Those of them that get no more requests, but end the ones they have.
@@ -151,11 +153,30 @@ def address_of(socket: Json) -> Address:
     return Address(socket["socket_address"]["address"], socket["socket_address"]["port_value"])
 
 
-def _cluster(service: ServiceFile, slot: Slot, kind: Kind, folder: Path) -> Json:
-    breakers = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
+def _alias(service: ServiceFile, slot: Slot, kind: Kind) -> Json:
+    """Counts its requests apart, and gives them to the slot's own cluster.
+
+    Not one with the same file: Envoy takes one of the few inotify instances that a user has
+    for each cluster that reads a file, and ends when there is none left.
+    """
+    own = {
+        "@type": TYPE + "extensions.clusters.aggregate.v3.ClusterConfig",
+        "clusters": [cluster_name(service.service, slot)],
+    }
     return {
         "@type": TYPE + "config.cluster.v3.Cluster",
         "name": cluster_name(service.service, slot, kind),
+        "connect_timeout": "1s",
+        "lb_policy": "CLUSTER_PROVIDED",
+        "cluster_type": {"name": "envoy.clusters.aggregate", "typed_config": own},
+        "circuit_breakers": {"thresholds": [dict.fromkeys(_BREAKERS, _UNLIMITED)]},
+    }
+
+
+def _cluster(service: ServiceFile, slot: Slot, folder: Path) -> Json:
+    return {
+        "@type": TYPE + "config.cluster.v3.Cluster",
+        "name": cluster_name(service.service, slot),
         "type": "EDS",
         "eds_cluster_config": {
             "service_name": cluster_name(service.service, slot),
@@ -171,7 +192,7 @@ def _cluster(service: ServiceFile, slot: Slot, kind: Kind, folder: Path) -> Json
         },
         "ignore_health_on_host_removal": True,
         "health_checks": [_health_check(service)],
-        "circuit_breakers": {"thresholds": [dict.fromkeys(breakers, _UNLIMITED)]},
+        "circuit_breakers": {"thresholds": [dict.fromkeys(_BREAKERS, _UNLIMITED)]},
         "typed_extension_protocol_options": {_HTTP.removeprefix(_DOMAIN): _http_options()},
     }
 

@@ -6,7 +6,7 @@ Read from the proxy's access log. The floor is the guard's interval; the aim is 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from statistics import median
 
 from deployments.observations import Observation, observe
@@ -86,10 +86,10 @@ def read(record: Record, seen: Observation) -> Detection:
     """Count from the first bad answer."""
     version = record.opening.version
     first, last = seen.first_error(version), seen.last_answer(version)
-    check, reverting, live = record.last("check"), record.reverting, record.last("live")
-    assert first and last and check and reverting and record.asked and live, record.lines
-
-    def since(at: datetime) -> float:
-        return round((at - first).total_seconds(), 3)
-
-    return Detection(since(check.at), since(record.asked.at), since(live.at), since(last))
+    assert first, f"{version} answered nothing"
+    assert last, f"{version} answered nothing"
+    lines = [line for kind in ("check", "asked", "live") if (line := record.last(kind))]
+    check, asked, live, last_answer = [
+        (at - first).total_seconds() for at in (*(line.at for line in lines), last)
+    ]
+    return Detection(check, asked, live, last_answer)

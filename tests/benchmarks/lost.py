@@ -37,7 +37,9 @@ def release_under_load(service: Service, strategy: str) -> Experience:
     run = service.release(f"2-{strategy}", strategy)
     assert str(run.record.outcome) == "Promoted", run.record.ended
     until = datetime.now(UTC)
-    await_that(lambda: experience(service.record, Window(until, until + AFTER)).requests, what="later answers")
+    await_that(
+        lambda: experience(service.record, Window(until, until + AFTER)).requests, what="later answers"
+    )
     return experience(service.record, Window(run.called, until), service.url)
 
 

@@ -17,8 +17,6 @@ from tests.rig.bare import FLOWS
 from tests.rig.engine import start_engine
 from tests.rig.fakes import Died, World, make_service, make_world, unserved
 
-STRATEGIES = ["rolling", "blue-green", "canary", "blue-green-canary"]
-
 
 @pytest.fixture
 def world(home: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> World:
@@ -67,7 +65,7 @@ def away_at(world: World, what: str, *, times: int) -> Callable[[], int]:
     return lambda: world.changes - world.fail_at + 1
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", ["rolling", "canary"])
 def test_a_good_release_completes_as_promoted(world: World, strategy: str) -> None:
     assert run(make_service(strategy, replicas=2)) == ("COMPLETED", "Promoted", "shop Promoted: v2")
     assert unserved(world.history) == []
@@ -80,11 +78,6 @@ def test_a_bad_release_fails_as_rolled_back(world: World) -> None:
     assert "error_rate of candidate was 100 %" in message
     assert world.traffic
     assert world.traffic.split == Split.all_to(Slot.BLUE)
-
-
-def test_a_release_that_only_tries_completes_as_tried(world: World) -> None:
-    del world
-    assert run(make_service("canary", replicas=2, promote=False))[:2] == ("COMPLETED", "Tried")
 
 
 def test_a_release_that_was_aborted_meanwhile_is_cancelled(world: World) -> None:
@@ -102,15 +95,12 @@ def test_a_frozen_release_fails_as_frozen(world: World) -> None:
     assert run(make_service("canary", replicas=2, on_failure="freeze"))[:2] == ("FAILED", "Frozen")
 
 
-@pytest.mark.parametrize(
-    "point", ["journal intent provision-candidate-1", "publish baseline", "write", "journal intent analyse", "journal due"]
-)
+@pytest.mark.parametrize("point", ["publish baseline", "journal intent analyse"])
 def test_a_release_that_was_killed_goes_on_in_the_next_run(world: World, point: str) -> None:
     service = make_service("canary", replicas=2)
     die_at(world, point)
     with pytest.raises(Died):
         start(service)
-    world.on_change = lambda _what: None
     world.revive()
     assert run(service)[:2] == ("COMPLETED", "Promoted")
     assert unserved(world.history) == []
@@ -138,7 +128,7 @@ def test_another_release_meanwhile_is_refused_and_the_first_one_goes_on(world: W
 
 
 @pytest.mark.parametrize(
-    ("state", "outcome"), [("Crashed", Outcome.ROLLED_BACK), ("Cancelled", Outcome.ABORTED), ("Failed", Outcome.ROLLED_BACK)]
+    ("state", "outcome"), [("Crashed", Outcome.ROLLED_BACK), ("Cancelling", Outcome.ABORTED)]
 )
 def test_the_compensating_flow_takes_a_lost_run_back(world: World, state: str, outcome: Outcome) -> None:
     service = make_service("canary", replicas=2)

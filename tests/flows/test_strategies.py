@@ -108,7 +108,12 @@ def test_a_trickle_is_judged_before_everything_moves(world: World) -> None:
 @pytest.mark.parametrize("replicas", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize(
     "bounds",
-    [{}, {"max_surge": 0, "max_unavailable": 1}, {"max_surge": 0, "max_unavailable": "50%"}, {"max_surge": "100%"}],
+    [
+        {},
+        {"max_surge": 0, "max_unavailable": 1},
+        {"max_surge": 0, "max_unavailable": "50%"},
+        {"max_surge": "100%"},
+    ],
     ids=str,
 )
 def test_rolling_keeps_its_promises_at_every_moment(
@@ -215,7 +220,9 @@ def test_a_first_version_comes_without_steps(
     assert running(world) == {"blue@v2": 3}
 
 
-def test_a_first_version_that_is_sick_leaves_nothing_behind(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_first_version_that_is_sick_leaves_nothing_behind(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     del home
     without_engine(monkeypatch)
     world = make_world(monkeypatch)

@@ -137,6 +137,7 @@ class World:
     def revive(self) -> None:
         """The process is gone, its lease has expired, and another one may start."""
         self.dead, self.die_at, self.fail_at = False, 0, 0
+        self.on_change = lambda _what: None
         for carrier in list(Carrier._here.values()):
             carrier.lease._stop.set()
         Carrier._here.clear()

@@ -146,10 +146,10 @@ class Stage:
         return "green" if "blue" in self.recorder.looks[service][0].split else "blue"
 
     def await_share(self, service: str, slot: str, share: int) -> Look:
-        """Wait until *slot* was seen with this share (basis points)."""
+        """Wait until *slot* is seen with this share (basis points)."""
         looks = self.recorder.looks[service]
         what = f"{service}: {slot} with {share}"
-        return await_that(lambda: looks[-1] if looks[-1].split.get(slot, 0) == share else None, what=what)
+        return await_that(lambda: looks[-1] if looks[-1].split.get(slot, 0) == share else None, 120, what)
 
     def await_census(self, service: str, version: str) -> None:
         """Wait until *version* runs at full size and nothing else does."""

@@ -31,7 +31,9 @@ def world(home: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 def under_way(service: ServiceFile | None = None) -> Carrier:
     """A release whose candidate has half of the requests."""
-    service = service or make_service("canary", fleet={"command": "serve", "health": {"ready_within": "100ms"}})
+    service = service or make_service(
+        "canary", fleet={"command": "serve", "health": {"ready_within": "100ms"}}
+    )
     carrier = open_release("r1", "canary", service, "v2")
     carrier.fleet.deploy(CANDIDATE, 2, carrier.lease)
     carrier.publish(CANDIDATE)

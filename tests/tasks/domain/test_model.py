@@ -29,7 +29,9 @@ def test_a_split_comes_back_as_it_was(split: Split) -> None:
     assert sum(split[slot] for slot in Slot) == WHOLE
 
 
-@pytest.mark.parametrize("wrong", [{}, {"blue": 9_999}, {"blue": 5_000, "green": 5_001}, {"blue": 10_001, "green": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{}, {"blue": 9_999}, {"blue": 5_000, "green": 5_001}, {"blue": 10_001, "green": -1}]
+)
 def test_shares_that_do_not_add_up_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="expected shares that add up to 10000"):
         Split({Slot(slot): share for slot, share in wrong.items()})

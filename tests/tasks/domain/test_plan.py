@@ -12,7 +12,12 @@ from tasks.domain.spec import service_adapter
 
 
 def plan(strategy: str, replicas: int = 4, **more: Any) -> Plan:
-    content = {"service": "shop", "strategy": strategy, "fleet": {"command": "serve"}, "router": {"port": 8080}}
+    content = {
+        "service": "shop",
+        "strategy": strategy,
+        "fleet": {"command": "serve"},
+        "router": {"port": 8080},
+    }
     return plan_of(service_adapter.validate_python(content | more), replicas)
 
 
@@ -64,7 +69,13 @@ def test_a_mirror_is_held_before_any_share(strategy: str) -> None:
 
 def test_a_first_version_has_no_steps_to_hold() -> None:
     service = service_adapter.validate_python(
-        {"service": "shop", "strategy": "canary", "replicas": 3, "fleet": {"command": "serve"}, "router": {"port": 8080}}
+        {
+            "service": "shop",
+            "strategy": "canary",
+            "replicas": 3,
+            "fleet": {"command": "serve"},
+            "router": {"port": 8080},
+        }
     )
     found = plan_of(service, 3, first=True)
     assert (found.duration, found.surge) == (timedelta(0), 3)

@@ -103,7 +103,9 @@ def test_editors_accept_the_examples(path: Path) -> None:
 def test_editors_accept_what_is_loaded_and_dumped(strategy: str) -> None:
     schema = service_adapter.json_schema()
     jsonschema.validate(minimal(strategy, **FULL), schema)
-    jsonschema.validate(service_adapter.validate_python(minimal(strategy, **FULL)).model_dump(mode="json"), schema)
+    jsonschema.validate(
+        service_adapter.validate_python(minimal(strategy, **FULL)).model_dump(mode="json"), schema
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,7 +175,9 @@ def test_no_batch_takes_the_last_replica_before_a_new_one_answers(service: Rolli
         ({"replicas": 10, "max_surge": "100%", "max_unavailable": "0%"}, (10, 0)),
     ],
 )
-def test_percentages_round_surge_up_and_unavailable_down(given_: dict[str, Any], bounds: tuple[int, int]) -> None:
+def test_percentages_round_surge_up_and_unavailable_down(
+    given_: dict[str, Any], bounds: tuple[int, int]
+) -> None:
     service = Rolling.model_validate(MINIMAL | given_)
     assert service.bounds(service.replicas) == bounds
 

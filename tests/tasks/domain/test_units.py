@@ -39,7 +39,24 @@ def test_durations_are_read_with_their_unit(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    ["", "30", 30, 1.5, None, "s", "-5s", "5 minutes", "1e3s", "5S", "1h30m", [], "NaNs", "∞s", "0.4ms", "9" * 40 + "d"],
+    [
+        "",
+        "30",
+        30,
+        1.5,
+        None,
+        "s",
+        "-5s",
+        "5 minutes",
+        "1e3s",
+        "5S",
+        "1h30m",
+        [],
+        "NaNs",
+        "∞s",
+        "0.4ms",
+        "9" * 40 + "d",
+    ],
 )
 def test_what_is_no_duration_is_refused_with_what_was_found(wrong: object) -> None:
     with pytest.raises(ValueError, match="found .*, expected"):
@@ -71,7 +88,23 @@ def test_shares_are_read_as_percent(written: object, points: int) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [-1, 100.01, 0.001, "", "five", None, True, False, [], {}, float("nan"), float("inf"), 1e30, "1e999999", "5%%"],
+    [
+        -1,
+        100.01,
+        0.001,
+        "",
+        "five",
+        None,
+        True,
+        False,
+        [],
+        {},
+        float("nan"),
+        float("inf"),
+        1e30,
+        "1e999999",
+        "5%%",
+    ],
 )
 def test_what_is_no_share_is_refused_with_what_was_found(wrong: object) -> None:
     with pytest.raises(ValueError, match="found .*, expected a percentage from 0 to 100"):

@@ -70,7 +70,9 @@ def test_what_is_written_is_read_in_order_by_others(path: Path) -> None:
 
 @hypothesis_settings(max_examples=40)
 @given(data=st.dictionaries(st.text(min_size=1), json_values, max_size=4))
-def test_evidence_comes_back_as_it_was(data: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_evidence_comes_back_as_it_was(
+    data: dict[str, object], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = tmp_path_factory.mktemp("journal") / "r.jsonl"
     written = Journal(path).append("check", evidence=data)
     assert written.data == {"evidence": data}
@@ -102,7 +104,8 @@ def test_writers_in_many_threads_and_processes_lose_and_double_nothing(path: Pat
 def test_threads_share_one_journal(path: Path) -> None:
     journal = Journal(path)
     threads = [
-        threading.Thread(target=lambda n=n: [journal.append("line", str(n)) for _ in range(10)]) for n in range(5)
+        threading.Thread(target=lambda n=n: [journal.append("line", str(n)) for _ in range(10)])
+        for n in range(5)
     ]
     for thread in threads:
         thread.start()
@@ -186,7 +189,16 @@ def _changed_with_its_hash(lines: list[bytes]) -> list[bytes]:
         lambda lines: [lines[0], b"not a line", *lines[2:]],
         lambda lines: [lines[0], lines[1].replace(b'"data": {}', b'"data": 5'), *lines[2:]],
     ],
-    ids=["changed", "forged", "removed", "first removed", "swapped", "not an object", "not json", "other type"],
+    ids=[
+        "changed",
+        "forged",
+        "removed",
+        "first removed",
+        "swapped",
+        "not an object",
+        "not json",
+        "other type",
+    ],
 )
 def test_a_journal_that_was_tampered_with_is_refused(path: Path, forge: object) -> None:
     for kind in ("one", "two", "three", "four"):

@@ -13,12 +13,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tasks.domain.errors import PermanentError
 from tasks.domain.model import Result, Slot, Split, Verdict
 from tasks.domain.parts import Limit
 from tasks.judge.evidence import evidence_of, frame_of
-from tasks.judge.limits import CHANCE, _likelihood, judge_again, judge_limits, judge_split, quantile
+from tasks.judge.limits import judge_again, judge_limits, quantile
+from tasks.judge.split import CHANCE, _likelihood, judge_split
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 COUNTS = ("requests", "errors", "drawn", "mirrored", "mirrored_errors")
@@ -82,9 +84,10 @@ def test_no_limits_is_never_a_pass() -> None:
     assert judge(frame(candidate_requests=[100], candidate_errors=[0])).result is Result.INCONCLUSIVE
 
 
-def test_a_limit_that_is_no_number_passes_nothing() -> None:
-    found = frame(candidate_requests=[100], candidate_errors=[0])
-    assert judge(found, error_rate=Limit(max=nan)).result is not Result.PASS
+@pytest.mark.parametrize("bound", [nan, inf])
+def test_a_limit_that_is_no_number_is_refused(bound: float) -> None:
+    with pytest.raises(ValidationError, match="finite number"):
+        Limit(max=bound)
 
 
 def test_missing_samples_are_left_out_not_counted_as_zero() -> None:

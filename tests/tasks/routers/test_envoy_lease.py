@@ -160,7 +160,7 @@ def test_listener_that_envoy_refuses_harms_no_other_service(
     shop: Shop, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The port is taken between the check and the listener, by a program that would share it."""
-    monkeypatch.setattr("tasks.routers.envoy._is_free", lambda _: True)
+    monkeypatch.setattr("tasks.routers.envoy_needs._is_free", lambda _: True)
     lease = take("other", "first")
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
         other = Envoy(service_of("other", int(taken.getsockname()[1])))
