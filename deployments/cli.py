@@ -12,6 +12,7 @@ from typing import Annotated, ParamSpec
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from deployments import acts, follow, show, stack
 from deployments.service_files import load
@@ -47,10 +48,10 @@ def verb(function: Callable[P, int | None]) -> Callable[P, None]:
         try:
             code = function(*args, **kwargs) or GOOD
         except (InputError, ConflictError) as error:
-            err.print(f"[red]davy:[/] {error}", soft_wrap=True)
+            err.print(f"[red]davy:[/] {escape(str(error))}", soft_wrap=True)
             code = BAD_INPUT
         except DavyError as error:
-            err.print(f"[red]davy:[/] {error}", soft_wrap=True)
+            err.print(f"[red]davy:[/] {escape(str(error))}", soft_wrap=True)
             code = OTHER
         except KeyboardInterrupt:
             err.print("\ndavy: interrupted")

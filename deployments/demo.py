@@ -20,6 +20,7 @@ from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from deployments import stack
@@ -184,7 +185,7 @@ def say_steps(console: Console, started: Started, record: Record, said: int) -> 
         if line.kind == "live":
             console.print(f"{prefix} live: {share_words(line.data['split'])}")
         elif line.kind == "reverting":
-            console.print(f"{prefix} [red]going back:[/] {line.data['reason'].splitlines()[0][:110]}")
+            console.print(f"{prefix} [red]going back:[/] {escape(line.data['reason'].splitlines()[0][:110])}")
         elif line.kind == "ended":
             console.print(f"{prefix} [bold]{line.data['outcome']}[/]")
     return len(record.lines) - said

@@ -81,7 +81,7 @@ def _words(record: Record, line: Line) -> Iterator[str]:
     match line.kind:
         case "opened":
             old = record.opening.stable.version if record.opening.stable else "nothing"
-            yield f"{record.opening.kind}: {old} → [bold]{escape(record.opening.version)}[/]"
+            yield f"{record.opening.kind}: {escape(old)} → [bold]{escape(record.opening.version)}[/]"
         case "carried":
             yield f"[yellow]carried on by {escape(data['by'])}[/]"
         case "intent":
@@ -176,6 +176,6 @@ def _let_go(started: Started, console: Console) -> int:
         time.sleep(SECOND_CTRL_C)
     except KeyboardInterrupt:
         console.print("Aborting ...")
-        console.print(abort(started.service, user()).message)
+        console.print(abort(started.service, user()).message, markup=False)
         return CODES[Outcome.ABORTED]
     return OTHER

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tasks.domain.errors import DavyError
@@ -33,7 +34,7 @@ def print_plan(console: Console, service: ServiceFile, version: str, *, as_json:
     if as_json:
         print(json.dumps(_plan_json(service, before, version, plan)))  # noqa: T201
         return
-    console.print(f"[bold]{service.service}[/]: {before or 'nothing'} → [bold]{version}[/]")
+    console.print(f"[bold]{service.service}[/]: {escape(before or 'nothing')} → [bold]{escape(version)}[/]")
     table = Table("step", "share", "bake", "replicas", box=None, header_style="dim")
     for step in plan.steps:
         table.add_row(step.what, format_share(step.share), format_duration(step.bake), str(step.replicas))
@@ -104,7 +105,7 @@ def print_status(console: Console, *, as_json: bool) -> None:
     table = Table("service", "live", "replicas", "last release", "state", box=None, header_style="dim")
     for status in found:
         replicas = ", ".join(f"{name} {count}" for name, count in status.replicas.items())
-        table.add_row(status.service, status.split, replicas, status.release, status.state)
+        table.add_row(*map(escape, (status.service, status.split, replicas, status.release, status.state)))
     console.print(table)
 
 

@@ -64,6 +64,9 @@ def carry_out(
         if Record.read(journal).ended:
             return ended(journal)
     carrier = resume(journal) if journal.exists() else begin(release_id, kind, service, version)
+    if word := carrier.record.reverting:
+        go_back(carrier, PermanentError(word.data["reason"]))
+        return ended(journal)
     try:
         hold_against_journal(carrier)
         release = carrier.release

@@ -68,7 +68,7 @@ def _replicas(value: object) -> object:
     """
     text = str(value).strip()
     number = text.removesuffix("%")
-    whole = number.isdigit() and not isinstance(value, bool)
+    whole = number.isascii() and number.isdecimal() and not isinstance(value, bool)
     if not whole or (text.endswith("%") and int(number) > 100):  # noqa: PLR2004 - percent
         msg = f"found {value!r}, expected a number of replicas or a percentage such as '25%'"
         raise ValueError(msg)

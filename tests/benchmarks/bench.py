@@ -27,7 +27,7 @@ from tests.rig.stack import Davy, await_that
 FIRST = "1.0"
 """The version that every service begins with."""
 REPLICAS = 3
-LONGEST = 200
+LONGEST = 480
 """Seconds after which a load ends by itself."""
 
 

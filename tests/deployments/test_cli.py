@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -15,57 +13,15 @@ from typer.testing import CliRunner, Result
 
 from deployments import acts, prefect_api
 from deployments.cli import app
-from tasks.domain.errors import InputError, PermanentError, TransientError
+from tasks.domain.errors import InputError
 from tasks.domain.model import Outcome, Revision, Slot, Split, Traffic
-from tasks.domain.settings import settings
 from tasks.journal import journal_of
 from tasks.opening import open_release
 from tasks.record import Opening, Record
 from tasks.release import Carrier
-from tests.rig.fakes import World, make_service, make_world
-
-Answer = tuple[int, object]
-
-
-class Prefect(ThreadingHTTPServer):
-    """Gives the answers that it was told to, by method and path; the last one again and again."""
-
-    daemon_threads = True
-
-    def __init__(self, port: int) -> None:
-        self.answers: dict[str, list[Answer]] = {}
-        self.asked: list[tuple[str, Any]] = []
-        super().__init__(("127.0.0.1", port), Handler)
-
-
-class Handler(BaseHTTPRequestHandler):
-    """One request."""
-
-    server: Prefect
-
-    def do_GET(self) -> None:
-        """Read something."""
-        self._answer()
-
-    def do_POST(self) -> None:
-        """Make something."""
-        self._answer()
-
-    def _answer(self) -> None:
-        length = int(self.headers.get("Content-Length", 0))
-        body = json.loads(self.rfile.read(length)) if length else None
-        key = f"{self.command} {self.path.removeprefix('/api')}"
-        self.server.asked.append((key, body))
-        answers = self.server.answers.get(key, [(404, {"detail": "not found"})])
-        status, content = answers.pop(0) if len(answers) > 1 else answers[0]
-        payload = content.encode() if isinstance(content, str) else json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(payload)))
-        self.end_headers()
-        self.wfile.write(payload)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as inherited
-        """Say nothing."""
+from tests.rig.fakes import make_service, make_world
+from tests.rig.small_prefect import Prefect, run_of, small_prefect
+from tests.rig.world import World
 
 
 @pytest.fixture
@@ -73,14 +29,8 @@ def prefect(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prefect]:
     """A server in place of Prefect's; asked again quickly."""
     del home
     monkeypatch.setattr("deployments.prefect_api.time.sleep", lambda _seconds: None)
-    server = Prefect(settings().prefect_port)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    server.answers["GET /deployments/name/canary/davy"] = [(200, {"id": "d1"})]
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with small_prefect() as server:
+        yield server
 
 
 @pytest.fixture
@@ -105,10 +55,6 @@ def davy(*words: object) -> Result:
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
-def run_of(state: str, kind: str, message: str = "") -> Answer:
-    return 201, {"id": "run-1", "state": {"type": kind, "name": state, "message": message}}
-
-
 def under_way() -> Carrier:
     """A release whose candidate has half of the requests."""
     carrier = open_release("r1", "canary", make_service("canary"), "v2")
@@ -117,56 +63,6 @@ def under_way() -> Carrier:
     carrier.write("intent", "shift-traffic-candidate-50%")
     carrier.send(Traffic(Split({Slot.BLUE: 5000, Slot.CANDIDATE: 5000})))
     return carrier
-
-
-def test_a_server_that_is_busy_is_asked_again_with_the_same_key(prefect: Prefect) -> None:
-    prefect.answers["POST /deployments/d1/create_flow_run"] = [
-        (503, {}),
-        (503, {}),
-        run_of("Scheduled", "SCHEDULED"),
-    ]
-    run = prefect_api.create_run("canary/davy", {"version": "v2"}, key="r1")
-    assert (run.id, run.state, run.type, run.over) == ("run-1", "Scheduled", "SCHEDULED", False)
-    posted = [body for key, body in prefect.asked if key.startswith("POST")]
-    assert posted == [{"parameters": {"version": "v2"}, "idempotency_key": "r1"}] * 3
-
-
-@pytest.mark.parametrize("status", [404, 409, 422])
-def test_what_the_server_refuses_is_not_asked_again(prefect: Prefect, status: int) -> None:
-    prefect.answers["POST /deployments/d1/create_flow_run"] = [(status, {"detail": "version: too odd"})]
-    with pytest.raises(PermanentError, match=f"answered {status}: .*too odd"):
-        prefect_api.create_run("canary/davy", {}, key="r1")
-    assert len([key for key, _ in prefect.asked if key.startswith("POST")]) == 1
-
-
-def test_a_server_that_stays_away_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    del home
-    from datetime import timedelta  # noqa: PLC0415 - only here
-
-    monkeypatch.setattr("deployments.prefect_api.PATIENCE", timedelta(seconds=0.1))
-    with pytest.raises(
-        TransientError, match=f"ConnectError, expected an answer from {prefect_api.api_url()}"
-    ):
-        prefect_api.read_run("run-1")
-    assert not prefect_api.is_healthy()
-    assert not prefect_api.has_deployment("canary/davy")
-
-
-def test_another_server_on_prefects_port_is_named(prefect: Prefect) -> None:
-    prefect.answers["GET /flow_runs/run-1"] = [(200, "<html>somebody's wiki</html>")]
-    with pytest.raises(
-        PermanentError, match=f"port {settings().prefect_port}: found something that is not Prefect"
-    ):
-        prefect_api.read_run("run-1")
-
-
-@pytest.mark.parametrize(
-    ("kind", "over"),
-    [("RUNNING", False), ("COMPLETED", True), ("FAILED", True), ("CRASHED", True), ("CANCELLED", True)],
-)
-def test_a_run_is_over_once_it_cannot_change(prefect: Prefect, kind: str, *, over: bool) -> None:
-    prefect.answers["GET /flow_runs/run-1"] = [run_of("X", kind)]
-    assert prefect_api.read_run("run-1").over is over
 
 
 def test_a_release_is_started_with_file_version_and_an_id_of_its_own(
@@ -211,6 +107,7 @@ def test_the_exit_code_says_how_a_release_ended(
     world: World,
     file: Path,
     monkeypatch: pytest.MonkeyPatch,
+    *,
     outcome: Outcome,
     code: int,
     words: tuple[str, ...],
@@ -304,8 +201,6 @@ def test_the_status_shows_split_replicas_and_step(world: World) -> None:
 def test_an_abort_takes_back_by_itself_where_no_watcher_does(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from datetime import timedelta  # noqa: PLC0415 - only here
-
     monkeypatch.setattr(acts, "ABORT_WITHIN", timedelta(seconds=0.2))
     under_way()
     found = davy("abort", "shop", "--by", "Ada")

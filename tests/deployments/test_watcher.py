@@ -18,7 +18,8 @@ from tasks.journal import journal_of, read_lease
 from tasks.opening import open_release
 from tasks.record import Record
 from tasks.release import Carrier
-from tests.rig.fakes import World, expire_lease, make_service, make_world
+from tests.rig.fakes import make_service, make_world
+from tests.rig.world import World, expire_lease
 
 CANDIDATE = Revision("shop", Slot.CANDIDATE, "v2")
 

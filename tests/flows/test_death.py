@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,8 @@ from tasks.journal import journal_of
 from tasks.record import Record
 from tasks.restore import take_back
 from tests.rig.bare import run, without_engine
-from tests.rig.fakes import Died, World, make_service, make_world, shares_of, unserved
+from tests.rig.fakes import make_service, make_world
+from tests.rig.world import Died, World, shares_of, unserved
 
 STRATEGIES = ["rolling", "blue-green", "canary", "blue-green-canary"]
 REPLICAS = 3
@@ -32,7 +34,7 @@ class Stage:
         self._monkeypatch = monkeypatch
         self._made = 0
 
-    def set(self, strategy: str, *, stable: int = REPLICAS, **more: object) -> tuple[World, ServiceFile]:
+    def set(self, strategy: str, *, stable: int = REPLICAS, **more: Any) -> tuple[World, ServiceFile]:  # noqa: ANN401 - fields of a service file
         """A new world and its service file."""
         self._made += 1
         name = f"s{self._made}"
@@ -45,7 +47,7 @@ class Stage:
             more = {"steps": [{"share": share, "bake": "1ms"} for share in (20, 50)]} | more
         return world, make_service(strategy, name, **{"replicas": REPLICAS} | more)
 
-    def deaths(self, strategy: str, **more: object) -> Iterator[tuple[str, World, ServiceFile]]:
+    def deaths(self, strategy: str, **more: Any) -> Iterator[tuple[str, World, ServiceFile]]:  # noqa: ANN401 - likewise
         """The same release, dead at its first change, at its second, and so on to the last."""
         for number in range(1, 1000):
             world, service = self.set(strategy, **more)

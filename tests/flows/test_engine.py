@@ -15,7 +15,8 @@ from tasks.journal import journal_of
 from tasks.record import Record
 from tests.rig.bare import FLOWS
 from tests.rig.engine import start_engine
-from tests.rig.fakes import Died, World, make_service, make_world, unserved
+from tests.rig.fakes import make_service, make_world
+from tests.rig.world import Died, World, unserved
 
 
 @pytest.fixture
@@ -32,6 +33,7 @@ def world(home: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRe
 def run(service: ServiceFile) -> tuple[str, str, str]:
     """The end: the state's type, name and message."""
     state = FLOWS[service.strategy](service, "v2", "r1", return_state=True)  # type: ignore[attr-defined]
+    assert state is not None
     return state.type.value, state.name, state.message or ""
 
 
@@ -121,6 +123,7 @@ def test_another_release_meanwhile_is_refused_and_the_first_one_goes_on(world: W
         start(service)
     world.revive()
     state = FLOWS["canary"](service, "v3", "r2", return_state=True)
+    assert state is not None
     assert state.is_failed()
     assert "found release r1 of v2 under way" in str(state.message)
     assert not journal_of("shop", "r2").exists()

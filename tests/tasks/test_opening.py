@@ -11,7 +11,8 @@ from tasks.domain.model import Health, Outcome, Revision, Slot, Split, Traffic
 from tasks.journal import journal_of, read_lease, take
 from tasks.opening import find_stable, open_release, preflight, promoted_last, refuse_second
 from tasks.record import Opening, Record
-from tests.rig.fakes import World, make_service, make_world
+from tests.rig.fakes import make_service, make_world
+from tests.rig.world import World
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_a_second_release_is_refused_and_the_first_one_is_named(world: World) ->
 def test_a_frozen_release_is_taken_back_before_the_next_one(world: World) -> None:
     del world
     past("r1", "v2", Outcome.FROZEN)
-    with pytest.raises(ConflictError, match="found release r1 frozen.*davy abort shop"):
+    with pytest.raises(ConflictError, match=r"found release r1 frozen.*davy abort shop"):
         refuse_second("shop")
     journal_of("shop", "r1").append("thawed")
     refuse_second("shop")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def tell(tmp_path: Path) -> Tell:
     opening = Opening("canary", make_service("canary"), "v2", STABLE, 4)
     journal.append("opened", **opening.to_json())
 
-    def write(kind: str = "", key: str = "", **data: object) -> Record:
+    def write(kind: str = "", key: str = "", **data: Any) -> Record:  # noqa: ANN401 - as a journal takes it
         if kind:
             journal.append(kind, key, **data)
         return Record.read(journal)

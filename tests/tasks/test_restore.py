@@ -15,7 +15,8 @@ from tasks.opening import open_release
 from tasks.record import Record
 from tasks.release import Carrier
 from tasks.restore import restore, take_back
-from tests.rig.fakes import Died, World, make_service, make_world, unserved
+from tests.rig.fakes import make_service, make_world
+from tests.rig.world import Died, World, unserved
 
 CANDIDATE = Revision("shop", Slot.CANDIDATE, "v2")
 
@@ -144,7 +145,7 @@ def _go_away(world: World) -> None:
             raise TransientError(msg)
         original(what, *apply)  # type: ignore[arg-type]  # as given
 
-    world.change = change  # type: ignore[method-assign]  # the proxy is away
+    world.change = change  # type: ignore[method-assign, assignment]  # the proxy is away
 
 
 def test_a_carrier_that_is_at_it_is_left_alone(world: World) -> None:

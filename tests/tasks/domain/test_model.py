@@ -23,7 +23,11 @@ def splits(draw: st.DrawFn) -> Split:
 
 @given(splits())
 def test_a_split_comes_back_as_it_was(split: Split) -> None:
-    for again in (Split(split.to_json()), pickle.loads(pickle.dumps(split)), copy.deepcopy(split)):
+    for again in (
+        Split({Slot(slot): share for slot, share in split.to_json().items()}),
+        pickle.loads(pickle.dumps(split)),
+        copy.deepcopy(split),
+    ):
         assert again == split
         assert hash(again) == hash(split)
     assert sum(split[slot] for slot in Slot) == WHOLE

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -11,7 +10,7 @@ from tasks.domain.plan import Plan, plan_of
 from tasks.domain.spec import service_adapter
 
 
-def plan(strategy: str, replicas: int = 4, **more: Any) -> Plan:
+def plan(strategy: str, replicas: int = 4, **more: object) -> Plan:
     content = {
         "service": "shop",
         "strategy": strategy,

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]  # stubs are not among the dependencies
 import pytest
 import yaml
 from hypothesis import assume, given

@@ -59,7 +59,7 @@ def test_durations_are_read_with_their_unit(text: str, seconds: float) -> None:
     ],
 )
 def test_what_is_no_duration_is_refused_with_what_was_found(wrong: object) -> None:
-    with pytest.raises(ValueError, match="found .*, expected"):
+    with pytest.raises(ValueError, match=r"found .*, expected"):
         parse_duration(wrong)
 
 
@@ -107,7 +107,7 @@ def test_shares_are_read_as_percent(written: object, points: int) -> None:
     ],
 )
 def test_what_is_no_share_is_refused_with_what_was_found(wrong: object) -> None:
-    with pytest.raises(ValueError, match="found .*, expected a percentage from 0 to 100"):
+    with pytest.raises(ValueError, match=r"found .*, expected a percentage from 0 to 100"):
         parse_share(wrong)
 
 
