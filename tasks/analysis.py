@@ -12,7 +12,7 @@ from prefect.futures import PrefectFuture
 
 from tasks.domain.model import Result, Revision, Slot, Split, Verdict, Window
 from tasks.domain.units import format_share
-from tasks.guard import SETTLING, judge_slots
+from tasks.guard import judge_slots
 from tasks.journal import Line
 from tasks.metrics import open_metrics
 from tasks.record import Record
@@ -29,7 +29,7 @@ MIN_DRAWN = 1
 def analyse(release: Release, revision: Revision, share: int, attempt: int) -> Verdict:
     """Fetch the series of every slot that has traffic, together, and judge them."""
     record = Carrier.of(release).record
-    window = Window((record.live_since or record.opened_at) + SETTLING, datetime.now(UTC))
+    window = Window(record.live_since or record.opened_at, datetime.now(UTC))
     traffic = record.traffic
     slots = [slot for slot in Slot if traffic and traffic.reaches(slot)]
     series: dict[Slot, PrefectFuture[pd.DataFrame]] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tasks.domain.model import Health, Result, Slot, Verdict, Window
@@ -18,9 +18,6 @@ from tasks.record import Record
 
 if TYPE_CHECKING:  # pandas doubles a runner's memory, so only those import it who judge
     import pandas as pd
-
-SETTLING = timedelta(seconds=1)
-"""Samples that began before a split was live are left out; one sampling interval."""
 
 
 def check(record: Record) -> Verdict:
@@ -36,7 +33,7 @@ def check(record: Record) -> Verdict:
     if since is None or not record.exposed:
         return Verdict(Result.INCONCLUSIVE)
     now = datetime.now(UTC)
-    window = Window(max(since + SETTLING, now - analysis.window), now)
+    window = Window(max(since, now - analysis.window), now)
     frame = open_metrics(record.service).fetch(record.exposed, window)
     return judge_slots(record, record.exposed, frame)
 

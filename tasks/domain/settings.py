@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     replica_ports: tuple[int, int] = Field(
         (20000, 29999), description="first and last port given to replicas of services"
     )
-    history: Duration = Field(timedelta(hours=6), description="how long samples are kept")
+    history: Duration = Field(timedelta(hours=3), description="how long samples are kept")
     lease_ttl: Duration = Field(
         timedelta(seconds=15),
         ge=timedelta(milliseconds=500),

@@ -28,7 +28,7 @@ class MetricSource(Protocol):
     """Series by revision and window."""
 
     def fetch(self, slots: Collection[Slot], window: Window) -> pd.DataFrame:
-        """What *slots* did in *window*.
+        """What *slots* did in the sampling intervals that lie wholly in *window*.
 
         Returns:
             Index ``at``: aware UTC, increasing, the end of each sampling interval. Columns: a

@@ -1,4 +1,4 @@
-"""The embedded sampler: reads Envoy's counters each second and keeps the increments.
+"""The embedded sampler: reads Envoy's counters twice a second and keeps the increments.
 
 Run as ``python -m tasks.metrics.sampler``; the supervisor keeps one alive. While Envoy is
 away nothing is written: missing is missing. What Envoy counted while the sampler was away
@@ -27,21 +27,23 @@ log = logging.getLogger("sampler")
 
 # ``/stats?format=json`` would be a third cheaper, but leaves out the bucket without an upper bound.
 PATH = f"/stats/prometheus?usedonly&{urlencode({'filter': FILTER})}"
-ANSWER_WITHIN = 0.8
-"""Seconds that Envoy has to answer, so that a slow one costs no more than its own second."""
+PERIOD = 0.5
+"""Seconds between two samples: what a guard sees is at most so old."""
+ANSWER_WITHIN = 0.4
+"""Seconds that Envoy has to answer, so that a slow one costs no more than its own sample."""
 
 _LINE = re.compile(rf"^({'|'.join(METRICS)})\{{(.*)\}} (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
 def main() -> NoReturn:
-    """Sample at each whole second, for ever."""
+    """Sample at whole multiples of the period, for ever."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     trouble = ""
     with closing(open_store(settings().samples)) as store:
         log.info("writing to %s", settings().samples)
         while True:
-            time.sleep(1 - time.time() % 1)
+            time.sleep(PERIOD - time.time() % PERIOD)
             try:
                 take_sample(store)
             except (TransientError, sqlite3.OperationalError) as error:
@@ -60,7 +62,7 @@ def take_sample(store: sqlite3.Connection) -> None:
     is started by mistake counts nothing twice.
 
     Raises:
-        TransientError: Envoy does not answer; nothing was written; retried a second later.
+        TransientError: Envoy does not answer; nothing was written; retried with the next sample.
         sqlite3.OperationalError: The disk is full, say; nothing was written; retried likewise.
     """
     store.execute("BEGIN IMMEDIATE")

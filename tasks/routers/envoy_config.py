@@ -102,7 +102,7 @@ def bootstrap_config(routes: Path, admin_port: int) -> Json:
             "cds_config": _file_source(routes / "cds.json"),
             "lds_config": _file_source(routes / "lds.json"),
         },
-        "stats_flush_interval": "1s",
+        "stats_flush_interval": "0.5s",
         "stats_config": {"histogram_bucket_settings": [histogram]},
     }
 

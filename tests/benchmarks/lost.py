@@ -9,9 +9,8 @@ from tasks.domain.model import Window
 from tests.benchmarks.bench import Bench, Service
 from tests.benchmarks.figure import Figure
 from tests.rig.services import STRATEGIES
-from tests.rig.stack import await_that
 
-STEPS = (100, 140, 200, 280, 400, 560, 800, 1100, 1500)
+STEPS = (100, 140, 200, 280, 400, 560, 800, 1100, 1500, 2000, 2600)
 """Requests per second that are tried one after the other."""
 STEP = 4.0
 """Seconds of each."""
@@ -19,28 +18,25 @@ SLOW = timedelta(milliseconds=200)
 """A load whose 99th percentile takes longer is more than the machine holds."""
 PART = 0.7
 """Of the highest load that holds, what the releases are under."""
-AFTER = timedelta(seconds=1)
 
 
 def measure(bench: Bench) -> list[Figure]:
     """One good release per strategy; what fails at the users from its call until nothing of it is left."""
     with bench.service("lost") as service:
-        highest = highest_load(bench, service)
-        rate = round(highest * PART)
+        rate = round(highest_load(bench, service) * PART)
         with service.load(rate):
-            seen = {name: release_under_load(service, name) for name in STRATEGIES}
+            windows = {name: release_under_load(bench, service, name) for name in STRATEGIES}
+        seen = {name: experience(service.record, window) for name, window in windows.items()}
     return [figure(name, rate, one) for name, one in seen.items()]
 
 
-def release_under_load(service: Service, strategy: str) -> Experience:
-    """What users saw from the command's call until nothing of the old version was left."""
+def release_under_load(bench: Bench, service: Service, strategy: str) -> Window:
+    """From the command's call until nothing of the old version was left."""
     run = service.release(f"2-{strategy}", strategy)
     assert str(run.record.outcome) == "Promoted", run.record.ended
-    until = datetime.now(UTC)
-    await_that(
-        lambda: experience(service.record, Window(until, until + AFTER)).requests, what="later answers"
-    )
-    return experience(service.record, Window(run.called, until), service.url)
+    window = Window(run.called, datetime.now(UTC))
+    bench.say(f"lost: {strategy} took {(window.end - window.start).total_seconds():.0f} s")
+    return window
 
 
 def figure(strategy: str, rate: int, seen: Experience) -> Figure:

@@ -9,6 +9,16 @@ import pytest
 from tests.rig.stack import Davy
 
 
+LONGEST = 600
+"""Seconds that a module's scene may take on a busy machine, as its first test's set-up."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Give each test here the time that its module's scene may need."""
+    if "davy" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.timeout(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def davy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Davy]:
     """The stack, up; at the end it goes down and leaves nothing running."""

@@ -14,7 +14,7 @@ from tasks.journal import journal_of
 from tasks.record import Record
 from tests.rig.bare import run, without_engine
 from tests.rig.fakes import make_service, make_world
-from tests.rig.world import Died, World, unserved
+from tests.rig.world import Died, World, shares_of, unserved
 
 STRATEGIES = ["rolling", "blue-green", "canary", "blue-green-canary"]
 STABLE = Split.all_to(Slot.BLUE)
@@ -121,6 +121,7 @@ def test_a_verdict_that_has_grown_old_is_judged_again(world: World) -> None:
     state = run(service)
     assert state.name == Outcome.ROLLED_BACK
     assert "candidate" in (state.message or "")
+    assert split(blue=50, candidate=50) not in shares_of(world.history), "judged before it went on"
 
 
 def split(**shares: float) -> Split:

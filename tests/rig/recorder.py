@@ -25,7 +25,7 @@ LOOKS = 1 / 20
 """Seconds between two looks at Envoy."""
 CENSUSES = 1 / 4
 """Seconds between two looks at the processes."""
-LONGEST = 280
+LONGEST = 580
 """Seconds after which a recorder stops by itself."""
 
 

@@ -77,7 +77,7 @@ class Running:
         within: Seconds that it may take.
     """
 
-    def __init__(self, command: Sequence[str], environment: dict[str, str], within: float = 150) -> None:
+    def __init__(self, command: Sequence[str], environment: dict[str, str], within: float = 240) -> None:
         self._command, self._environment, self._within = command, environment, within
         self._pool = ThreadPoolExecutor(1)
         self._said = self._pool.submit(self._follow)

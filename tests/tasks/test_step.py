@@ -18,6 +18,7 @@ from tasks.release import Carrier, Release
 from tasks.step import step
 from tests.rig.engine import start_engine
 from tests.rig.fakes import make_service, make_world
+from tests.rig.world import expire_lease
 
 GREEN = Revision("shop", Slot.GREEN, "v2")
 done: list[object] = []
@@ -163,6 +164,14 @@ def test_no_step_begins_once_another_carrier_has_taken_over(carrier: Carrier) ->
         walk(lambda: touch(carrier.release, GREEN, 250))
     assert done == []
     new.let_go()
+
+
+def test_no_step_begins_under_a_lease_that_has_expired(carrier: Carrier) -> None:
+    expire_lease("shop")
+    carrier.lease._stop.set()
+    with pytest.raises(LeaseLostError, match="expected to hold epoch 1"):
+        walk(lambda: touch(carrier.release, GREEN, 250))
+    assert (done, lines(carrier)) == ([], [])
 
 
 def test_a_process_that_does_not_carry_the_release_is_told_so(carrier: Carrier) -> None:
