@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,6 @@ def world(home: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     del home
     made = make_world(monkeypatch)
     made.have_stable(3)
-    monkeypatch.setattr("tasks.guard.SETTLING", timedelta(0))
     return made
 
 

@@ -17,7 +17,7 @@ from tasks.domain.errors import TransientError
 from tasks.domain.model import Slot
 from tasks.domain.settings import settings
 from tasks.metrics.counters import Kind, Look, Place, Sample, compare, parse_cluster
-from tasks.metrics.sampler import take_sample
+from tasks.metrics.sampler import PERIOD, take_sample
 from tasks.metrics.store import last_look, open_store, read_samples
 from tests.tasks.metrics.conftest import Poll, Proxy, Start
 
@@ -157,12 +157,12 @@ def test_samples_older_than_the_history_are_deleted(
 
 
 @pytest.mark.usefixtures("proxy")
-def test_a_sample_is_taken_in_each_second(sampler: Start, poll: Poll) -> None:
+def test_a_sample_is_taken_in_each_period(sampler: Start, poll: Poll) -> None:
     sampler()
     poll(lambda: len(everything((Slot.BLUE,))) >= 4)
     samples = everything((Slot.BLUE,))
-    seconds = [sample.at // 1000 for sample in samples]
-    assert len(set(seconds)) == len(seconds)
+    periods = [sample.at // round(1000 * PERIOD) for sample in samples]
+    assert len(set(periods)) == len(periods)
     assert all(sample.interval == after for sample, after in zip(samples[1:], _steps(samples), strict=True))
 
 
