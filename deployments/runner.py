@@ -8,17 +8,24 @@ of releases can keep it waiting.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import httpx
 from prefect import Flow, get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import StateType
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events import AutomationCore, DeploymentEventTrigger, EventTrigger, Posture
 from prefect.events.actions import ChangeFlowRunState
+from prefect.exceptions import PrefectException
 from prefect.runner import Runner
+from prefect.states import AwaitingRetry
 from prefect.types.entrypoint import EntrypointType
 
 from flows.blue_green import blue_green
@@ -28,11 +35,15 @@ from flows.restore import way_back
 from flows.rollback import rollback
 from flows.rolling import rolling
 from tasks.domain.model import Outcome
+from tasks.journal import all_journals, read_lease
+from tasks.record import Record
 
 NAME = "davy"
 """Name of each flow's deployment: ``canary/davy``."""
 TAG = "davy-release"
 """Tag of every release's flow run; the compensating automations listen for it."""
+LOOK = 5.0
+"""Seconds between two looks for releases that wait to be resumed."""
 POLL = 0.5
 """Seconds between two looks for new flow runs."""
 LOST = ["Crashed", "Failed", "TimedOut", "Cancelled"]
@@ -41,6 +52,8 @@ STUCK = timedelta(seconds=60)
 """How long a run may be Cancelling before its release is taken back without it."""
 SILENT = timedelta(seconds=90)
 """Three heartbeats: a run not heard of for so long has crashed with its runner."""
+
+log = logging.getLogger("prefect.davy")
 
 RELEASES: tuple[Flow[..., Any], ...] = (rolling, blue_green, canary, blue_green_canary, rollback)
 
@@ -107,6 +120,13 @@ def _events(names: Sequence[str]) -> set[str]:
     return {f"prefect.flow-run.{name}" for name in names}
 
 
+async def resume_crashed(client: PrefectClient, run: UUID) -> None:
+    """Let a crashed run begin again; its journal says where it goes on."""
+    state = (await client.read_flow_run(run)).state
+    if state and state.is_crashed():
+        await client.set_flow_run_state(run, AwaitingRetry(), force=True)
+
+
 async def serve(queue: str) -> None:
     """Register the queue's deployments and carry out their runs until the process is ended."""
     await server_answers()
@@ -115,7 +135,10 @@ async def serve(queue: str) -> None:
         await _replace(zombies())
     for deployment in await (way_back_deployments() if queue == "way-back" else release_deployments()):
         await runner.aadd_deployment(deployment)
-    await runner.start()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(runner.start())
+        if queue == "way-back":
+            tasks.create_task(look_for_crashed())
 
 
 async def server_answers() -> None:
@@ -123,6 +146,41 @@ async def server_answers() -> None:
     async with get_client() as client:
         while await client.api_healthcheck() is not None:  # noqa: ASYNC110 - it tells nobody when it is there
             await asyncio.sleep(POLL)
+
+
+async def look_for_crashed() -> None:
+    """Resume releases that wait for it, also where the event that should have told was lost."""
+    over: set[Path] = set()
+    while True:
+        await asyncio.sleep(LOOK)
+        async with get_client() as client:
+            for run in waiting_to_be_resumed(over):
+                try:
+                    await resume_crashed(client, UUID(run))
+                except (httpx.HTTPError, PrefectException) as error:
+                    log.warning("flow run %s: %s; looking again", run, error)
+
+
+def waiting_to_be_resumed(over: set[Path]) -> list[str]:
+    """Flow runs of releases that nobody carries and that are to be resumed, not taken back.
+
+    Args:
+        over: Journals of releases that have ended; grows, so that each is read once.
+    """
+    found = []
+    for journal in all_journals():
+        if journal.path in over or not journal.exists():
+            continue
+        record = Record.read(journal)
+        if record.ended:
+            over.add(journal.path)
+        held = read_lease(record.service.service)
+        waits = record.service.on_crash == "resume" and not (
+            record.ended or record.reverting or record.abort_asked
+        )
+        if waits and record.run and not (held and held.alive):
+            found.append(record.run)
+    return found
 
 
 async def _replace(automation: AutomationCore) -> None:

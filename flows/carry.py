@@ -64,6 +64,7 @@ def carry_out(
         if Record.read(journal).ended:
             return ended(journal)
     carrier = resume(journal) if journal.exists() else begin(release_id, kind, service, version)
+    carrier.write("run", id=str(flow_run.id))
     if word := carrier.record.reverting:
         go_back(carrier, PermanentError(word.data["reason"]))
         return ended(journal)

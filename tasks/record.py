@@ -125,6 +125,12 @@ class Record:
         return tuple((self._revision(line), datetime.fromisoformat(line.data["when"])) for line in waiting)
 
     @property
+    def run(self) -> str | None:
+        """The flow run that carries it, or did last; None for one that no flow has carried."""
+        line = self.last("run")
+        return str(line.data["id"]) if line else None
+
+    @property
     def asked(self) -> Line | None:
         """The last traffic that was asked for, whether it became live or not."""
         return self.last("asked")
