@@ -139,7 +139,9 @@ class Watched:
 def abandoned(record: Record) -> bool:
     """Whether nobody has carried the release for longer than the service file lets it wait."""
     held = read_lease(record.service.service)
-    if held is None or held.alive:
+    if held is None:
+        return True
+    if held.alive:
         return False
     ttl = settings().lease_ttl
     patience = record.service.resume_within if record.service.on_crash == "resume" else ttl

@@ -159,7 +159,7 @@ def go_back(carrier: Carrier, error: Exception) -> None:
     with suppress(LeaseLostError):
         try:
             restore(carrier, reason=str(error) or repr(error), outcome=Outcome.ROLLED_BACK, by="flow")
-        except DavyError as trouble:
+        except (DavyError, OSError) as trouble:
             get_run_logger().error("The way back is left to the watcher: %s", trouble)
     carrier.let_go()
 

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from tasks.domain.errors import TransientError
 from tasks.domain.model import Health, Result, Slot, Verdict, Window
 from tasks.fleets import open_fleet
 from tasks.metrics import open_metrics
@@ -26,7 +27,7 @@ def check(record: Record) -> Verdict:
     A pass means only that nothing is wrong yet; inconclusive, that too little was seen.
 
     Raises:
-        TransientError: Fleet or metrics do not answer; try again at the next interval.
+        TransientError: The fleet does not answer; try again at the next interval.
     """
     analysis = record.service.analysis
     since = record.live_since
@@ -34,8 +35,17 @@ def check(record: Record) -> Verdict:
         return Verdict(Result.INCONCLUSIVE)
     now = datetime.now(UTC)
     window = Window(max(since, now - analysis.window), now)
-    frame = open_metrics(record.service).fetch(record.exposed, window)
-    return judge_slots(record, record.exposed, frame)
+    return judge_slots(record, record.exposed, seen_in(record, window))
+
+
+def seen_in(record: Record, window: Window) -> pd.DataFrame:
+    """The series of *window*; none while their source is away, for deaths are seen without it."""
+    import pandas as pd  # noqa: PLC0415 - as above
+
+    try:
+        return open_metrics(record.service).fetch(record.exposed, window)
+    except TransientError:
+        return pd.DataFrame(index=pd.DatetimeIndex([], name="at", tz="UTC"))
 
 
 def judge_slots(record: Record, slots: Collection[Slot], frame: pd.DataFrame) -> Verdict:

@@ -48,7 +48,7 @@ def stories(davy: Davy) -> Iterator[dict[str, Story]]:
     with Stage(davy, contents, rate=60) as stage:
         stage.release_all({f"bad-{name}": version for name, (version, _, _) in CASES.items()})
         for name in CASES:
-            stage.await_census(f"bad-{name}", FIRST)
+            stage.settle(f"bad-{name}", FIRST)
         yield {name: stage.story(f"bad-{name}") for name in CASES}
 
 
@@ -85,6 +85,7 @@ def test_all_traffic_is_back_and_nothing_is_left_over(story: Story) -> None:
     delay = float(story.content["abort_scale_down_delay"].removesuffix("s"))
     expected = [FIRST] * story.content["replicas"]
     assert properties.left_over(story.censuses, expected, story.said.at + delay + MARGIN) == []
+    assert [*story.censuses[-1].versions.values()] == expected
 
 
 def test_only_the_bad_version_fails_requests(name: str, story: Story) -> None:

@@ -30,7 +30,7 @@ def stories(davy: Davy) -> Iterator[dict[str, Story]]:
     with Stage(davy, contents) as stage:
         stage.release_all({f"good-{name}": GOOD for name in CASES})
         for name in CASES:
-            stage.await_census(f"good-{name}", FIRST if name == "tried" else GOOD)
+            stage.settle(f"good-{name}", FIRST if name == "tried" else GOOD)
         yield {name: stage.story(f"good-{name}") for name in CASES}
 
 
@@ -50,6 +50,11 @@ def test_it_is_promoted_or_tried(story: Story) -> None:
     tried = not story.content.get("promote", True)
     assert (story.said.code, story.said.json["outcome"]) == (0, "Tried" if tried else "Promoted")
     assert {one.version for one in story.requests[-20:]} == {FIRST if tried else GOOD}
+
+
+def test_only_the_stable_version_is_left(story: Story) -> None:
+    stable = FIRST if story.content.get("promote", True) is False else GOOD
+    assert [*story.censuses[-1].versions.values()] == [stable] * story.content["replicas"]
 
 
 def test_shares_add_up_and_go_to_healthy_replicas_only(story: Story) -> None:

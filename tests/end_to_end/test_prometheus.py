@@ -58,8 +58,8 @@ def stories(davy: Davy, prometheus: str) -> Iterator[dict[str, Story]]:
     ]
     with Stage(davy, contents, rate=60) as stage:
         stage.release_all({"scraped-good": GOOD, "scraped-bad": BAD})
-        stage.await_census("scraped-good", GOOD)
-        stage.await_census("scraped-bad", FIRST)
+        stage.settle("scraped-good", GOOD)
+        stage.settle("scraped-bad", FIRST)
         yield {GOOD: stage.story("scraped-good"), BAD: stage.story("scraped-bad")}
 
 

@@ -62,7 +62,7 @@ def scene(davy: Davy) -> Iterator[Scene]:
         frozen.resume()
         await_that(lambda: not frozen.is_running(), what="the woken flow ends")
         for name, outcome in OUTCOMES.items():
-            stage.await_census(name, NEW if outcome == "Promoted" else FIRST)
+            stage.settle(name, NEW if outcome == "Promoted" else FIRST)
         stories = {name: stage.story(name) for name in OUTCOMES}
         yield Scene(stories, lost["replica"].at, davy.prefect_run(run))
 
@@ -116,6 +116,7 @@ def test_all_traffic_is_on_one_version_and_nothing_is_left_over(name: str, story
     assert properties.back_since(story.looks, slot) < story.said.at + 1
     expected = [NEW if promoted else FIRST] * story.content["replicas"]
     assert properties.left_over(story.censuses, expected, story.said.at + MARGIN) == []
+    assert [*story.censuses[-1].versions.values()] == expected
 
 
 def test_no_request_fails_but_in_flight_on_a_killed_replica(name: str, story: Story, scene: Scene) -> None:

@@ -51,7 +51,7 @@ def scene(davy: Davy) -> Iterator[Scene]:
         killed = {part: kill(davy, part) for part in PARTS}
         for name, outcome in OUTCOMES.items():
             stage.end(name)
-            stage.await_census(name, NEW if outcome == "Promoted" else FIRST)
+            stage.settle(name, NEW if outcome == "Promoted" else FIRST)
         yield Scene({name: stage.story(name) for name in OUTCOMES}, killed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -27,6 +28,9 @@ FIRST = "1.0"
 """The version that every service begins with."""
 AT_ONCE = 3
 """How many releases run side by side: more starve the load, and it counts that as failures."""
+SETTLED_WITHIN = 40
+"""Seconds after a release's end in which what is due to be retired is gone, on a busy machine."""
+POLL = 0.1
 LONGEST = 580
 """Seconds after which a load ends by itself."""
 
@@ -153,10 +157,17 @@ class Stage:
 
     def await_census(self, service: str, version: str) -> None:
         """Wait until *version* runs at full size and nothing else does."""
-        censuses, size = self.recorder.censuses[service], self._contents[service]["replicas"]
-        await_that(
-            lambda: [*censuses[-1].versions.values()] == [version] * size, what=f"{service}: only {version}"
-        )
+        assert self.settle(service, version), f"{service}: {self.recorder.censuses[service][-1]}"
+
+    def settle(self, service: str, version: str) -> bool:
+        """Wait for the same, but not for ever; whether it came to that."""
+        wanted = [version] * self._contents[service]["replicas"]
+        deadline = time.monotonic() + SETTLED_WITHIN
+        while [*self.recorder.censuses[service][-1].versions.values()] != wanted:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL)
+        return True
 
     def story(self, service: str) -> Story:
         """All that was seen of *service* until now; the log is flushed by Envoy twice a second."""
