@@ -144,7 +144,7 @@ def bring_up(say: Callable[[str], None]) -> None:
 def new_id(service: str, version: str) -> str:
     """An id for a release that people can read and that no other has."""
     slug = re.sub(r"[^a-z0-9.]+", "-", version.lower()).strip("-.")[:40]
-    return f"{service}-{slug}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    return f"{service}-{slug}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
 
 
 def user() -> str:
