@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable
 
@@ -24,6 +25,9 @@ FIGURES: dict[str, Callable[[Bench], list[Figure]]] = {
     "lost": lost.measure,
 }
 
+PIPED = 120
+"""Columns of a table that goes into a file."""
+
 
 def main() -> None:
     """Read the command line, measure, print."""
@@ -31,7 +35,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", dest="as_json", help="print a JSON array")
     parser.add_argument("figures", nargs="*", choices=[[], *FIGURES], help="only these", metavar="FIGURE")
     options = parser.parse_args()
-    out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True, highlight=False)
+    err = Console(stderr=True, soft_wrap=True, highlight=False)
     began = time.monotonic()
 
     def say(line: str) -> None:
@@ -47,8 +51,11 @@ def main() -> None:
     if options.as_json:
         print(json.dumps([figure.to_json() for figure in found], indent=2))  # noqa: T201 - the result
     else:
-        out.print(table(found))
+        Console(width=None if sys.stdout.isatty() else PIPED).print(table(found))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("stopped, and nothing is left running")

@@ -18,7 +18,7 @@ from tests.rig.stack import await_that
 
 RATE = 80
 """Requests per second."""
-RUNS = 4
+RUNS = 3
 INTERVALS = (0.5, 1.0)
 """Of the guard, in seconds."""
 AIM = 1.0

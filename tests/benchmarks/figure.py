@@ -51,7 +51,7 @@ def table(figures: Sequence[Figure]) -> Table:
     """All figures for people."""
     rows = Table(header_style="dim", box=SIMPLE_HEAD, pad_edge=False)
     for column in ("figure", "of", "value", "limit", "ratio"):
-        rows.add_column(column, justify="right" if column in ("value", "ratio") else "left")
+        rows.add_column(column, justify="right" if column in ("value", "ratio") else "left", no_wrap=True)
     for figure in figures:
         rows.add_row(*figure.to_row())
     return rows

@@ -12,7 +12,7 @@ from tests.rig.services import STRATEGIES
 
 STEPS = (100, 140, 200, 280, 400, 560, 800, 1100, 1500, 2000, 2600)
 """Requests per second that are tried one after the other."""
-STEP = 4.0
+STEP = 3.0
 """Seconds of each."""
 SLOW = timedelta(milliseconds=200)
 """A load whose 99th percentile takes longer is more than the machine holds."""

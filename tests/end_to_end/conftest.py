@@ -8,7 +8,6 @@ import pytest
 
 from tests.rig.stack import Davy
 
-
 LONGEST = 600
 """Seconds that a module's scene may take on a busy machine, as its first test's set-up."""
 

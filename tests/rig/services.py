@@ -60,10 +60,7 @@ def promises(content: Content) -> list[Promise]:
     """The steps of a service file, in order."""
     match content["strategy"]:
         case "rolling":
-            size, bake = content["replicas"], _seconds(content["bake"])
-            batch = int(content["max_surge"]) + int(content["max_unavailable"])
-            done = [min(size, number) for number in range(batch, size + batch, batch)]
-            return [Promise(10_000 * new // size, bake) for new in done]
+            return _batches(content)
         case "canary":
             steps = [Promise(step["share"] * 100, _seconds(step["bake"])) for step in content["steps"]]
         case "blue-green-canary":
@@ -72,6 +69,22 @@ def promises(content: Content) -> list[Promise]:
             steps = []
     last = Promise(10_000, _seconds(content["watch"])) if content.get("promote", True) else Promise(0, 0)
     return [*steps, last]
+
+
+def _batches(content: Content) -> list[Promise]:
+    """A rolling release's shares: in between, those that the replicas that stay can carry."""
+    size, bake = content["replicas"], _seconds(content["bake"])
+    surge, unavailable = int(content["max_surge"]), int(content["max_unavailable"])
+    found: list[Promise] = []
+    new = 0
+    while new < size:
+        stay = max(0, size - new - unavailable)
+        between = 10_000 * new // (new + stay)
+        if found and between > found[-1].share:
+            found.append(Promise(between, 0))
+        new = min(size, size + surge - stay)
+        found.append(Promise(10_000 * new // size, bake))
+    return found
 
 
 def capacity(content: Content) -> int:
