@@ -175,9 +175,7 @@ def test_killed_replica_costs_only_what_it_had_in_hand(shop: Shop, replicas: Rep
 def test_publish_keeps_the_old_replica_until_the_new_one_is_healthy(shop: Shop, replicas: Replicas) -> None:
     gone = replicas.start("v1")
     replicas.kill(gone)
-    with pytest.raises(
-        TransientError, match=r"shop/blue: Envoy finds 0 of 2 replicas healthy"
-    ):
+    with pytest.raises(TransientError, match=r"shop/blue: Envoy finds 0 of 2 replicas healthy"):
         shop.router.publish(Slot.BLUE, [gone], shop.lease)
     assert shop.versions(50) == {"v1": 50}
 
