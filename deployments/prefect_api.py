@@ -65,6 +65,7 @@ def environment() -> dict[str, str]:
         "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
         "PREFECT_CLI_PROMPT": "false",
         "DO_NOT_TRACK": "1",
+        "MALLOC_ARENA_MAX": "2",  # threads with a heap each make a server half as large again
         "DAVY_HOME": str(settings().root),
     }
 

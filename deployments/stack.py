@@ -62,7 +62,7 @@ def parts() -> list[PartOfStack]:
             settings().samples.exists,
         ),
         PartOfStack(
-            Program("watcher", (python, "-m", "deployments.watcher"), STOP),
+            Program("watcher", (python, "-m", "deployments.watcher"), STOP, {"MALLOC_ARENA_MAX": "2"}),
             "the watcher",
             lambda: time.time() - settings().watcher_pulse.stat().st_mtime < FRESH,
         ),
