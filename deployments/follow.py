@@ -15,7 +15,7 @@ from rich.text import Text
 
 from deployments import prefect_api
 from deployments.acts import Started, abort, user
-from tasks.domain.errors import DavyError
+from tasks.domain.errors import ConflictError, DavyError, InputError
 from tasks.domain.model import Outcome, Slot, Window
 from tasks.domain.plan import plan_of
 from tasks.domain.units import format_share
@@ -153,7 +153,8 @@ def time_left(record: Record) -> timedelta:
 def _conclude(started: Started, record: Record | None, console: Console, *, as_json: bool) -> int:
     if record is None or record.ended is None or record.outcome is None:
         run = prefect_api.read_run(started.run)
-        outcome, message, code = run.state, run.message, REFUSED if run.type == "FAILED" else OTHER
+        refused = any(error.__name__ in run.message for error in (InputError, ConflictError))
+        outcome, message, code = run.state, run.message, REFUSED if refused else OTHER
         took = 0.0
     else:
         outcome, message = str(record.outcome), record.ended.data["message"]

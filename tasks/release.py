@@ -173,7 +173,7 @@ class Carrier:
         self.write("live", split=traffic.split.to_json())
 
     def publish(self, revision: Revision) -> tuple[Replica, ...]:
-        """Tell the router where *revision*'s healthy replicas are."""
+        """Tell the router where *revision*'s replicas are; it returns once it finds them healthy."""
         replicas = tuple(r for r in self.fleet.observe() if r.revision == revision)
         self.router.publish(revision.slot, [replica.address for replica in replicas], self.lease)
         return replicas
