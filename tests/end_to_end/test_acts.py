@@ -19,7 +19,11 @@ LONG = {"steps": [{"share": 20, "bake": "60s"}]}
 CASES: dict[str, dict[str, Any]] = {
     "abort": {"strategy": "canary", **LONG},
     "undo": {"strategy": "blue-green", "scale_down_delay": "5m"},
-    "frozen": {"strategy": "blue-green-canary", "on_failure": "freeze"},
+    "frozen": {
+        "strategy": "blue-green-canary",
+        "on_failure": "freeze",
+        "preview": {"path": "/health"},  # other answers of this version may be errors, before it has users
+    },
     "drift": {"strategy": "canary", "steps": [{"share": 20, "bake": "8s"}]},
 }
 
