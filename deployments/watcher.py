@@ -18,6 +18,7 @@ from tasks import guard
 from tasks.domain.errors import ConflictError, DavyError
 from tasks.domain.model import Outcome, Result
 from tasks.domain.settings import settings
+from tasks.guard import Guard
 from tasks.journal import Journal, all_journals, read_lease
 from tasks.record import Record
 from tasks.release import Carrier
@@ -67,6 +68,7 @@ class Watched:
         self.journal = journal
         self.look: Future[None] | None = None
         self.closed = False
+        self._guards = Guard()
         self._next_check = 0.0
         self._not_before = 0.0
 
@@ -102,7 +104,9 @@ class Watched:
             self._not_before = time.monotonic() + AFTER_TROUBLE
 
     def _guard(self, record: Record) -> None:
-        verdict = guard.check(record)
+        verdict = self._guards.check(record)
+        if verdict.result is Result.PASS and record.may_pass_early and self._guards.is_same:
+            self.journal.append("same", reason=verdict.reason, evidence=verdict.evidence)
         if verdict.result is not Result.FAIL:
             return
         too_many = guard.overdrawn(record, verdict)

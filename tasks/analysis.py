@@ -10,9 +10,9 @@ from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.futures import PrefectFuture
 
-from tasks.domain.model import Result, Revision, Slot, Split, Verdict, Window
+from tasks.domain.model import Revision, Slot, Split, Verdict, Window
 from tasks.domain.units import format_share
-from tasks.guard import judge_slots
+from tasks.guard import compare, join, judge_slots
 from tasks.journal import Line
 from tasks.metrics import open_metrics
 from tasks.record import Record
@@ -74,7 +74,7 @@ def fresh(release: Release, record: Record, done: Line) -> bool:
 def judge_step(
     release: Release, revision: Revision, share: int, attempt: int, frames: Mapping[Slot, pd.DataFrame]
 ) -> Verdict:
-    """Judge *revision* by its limits, and the split by what was counted.
+    """Judge *revision* by its limits and by the version beside it, and the split by what was counted.
 
     The verdict and its evidence land in the journal.
     """
@@ -85,11 +85,12 @@ def judge_step(
     del share, attempt
     record = Carrier.of(release).record
     frame = pd.concat(frames.values(), axis="columns").sort_index()
-    by_limits = judge_slots(record, [revision.slot], frame)
+    verdicts = [judge_slots(record, [revision.slot], frame)]
+    if comparing := compare(record):
+        comparing.feed(frame)
+        verdicts.append(comparing.verdict())
     asked = record.traffic.split if record.traffic else Split.all_to(release.old.slot)
-    if len(asked.shares) == 1:
-        return by_limits
-    split = judge_split(frame, asked, release.service.analysis.split_tolerance, MIN_DRAWN)
-    findings = (*by_limits.findings, split)
-    evidence = {**by_limits.evidence, "split": asked.to_json()}
-    return Verdict(Result.worst(finding.result for finding in findings), findings, evidence)
+    if len(asked.shares) > 1:
+        split = judge_split(frame, asked, release.service.analysis.split_tolerance, MIN_DRAWN)
+        verdicts.append(Verdict(split.result, (split,), {"split": asked.to_json()}))
+    return join(*verdicts)

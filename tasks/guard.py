@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tasks.domain.errors import TransientError
 from tasks.domain.model import Health, Result, Slot, Verdict, Window
+from tasks.domain.plan import plan_of
 from tasks.fleets import open_fleet
 from tasks.metrics import open_metrics
 from tasks.record import Record
@@ -20,30 +22,89 @@ from tasks.record import Record
 if TYPE_CHECKING:  # pandas doubles a runner's memory, so only those import it who judge
     import pandas as pd
 
+    from tasks.judge.comparisons import Comparing
 
-def check(record: Record) -> Verdict:
-    """Judge what the new version did since its share was last changed, in the guard's window.
 
-    A pass means only that nothing is wrong yet; inconclusive, that too little was seen.
+class Guard:
+    """Guards one release, and remembers what it has compared since the shares were last changed."""
 
-    Raises:
-        TransientError: The fleet does not answer; try again at the next interval.
+    def __init__(self) -> None:
+        self._since: datetime | None = None
+        self._comparing: Comparing | None = None
+
+    def check(self, record: Record) -> Verdict:
+        """Judge what the new version did since its share was last changed.
+
+        Limits are held against the guard's window, comparisons against all of it. A pass means
+        only that nothing is wrong yet; inconclusive, that too little was seen.
+
+        Raises:
+            TransientError: The fleet does not answer; try again at the next interval.
+        """
+        since = record.live_since
+        if since is None or not record.exposed:
+            return Verdict(Result.INCONCLUSIVE)
+        now = datetime.now(UTC)
+        start = max(since, now - record.service.analysis.window)
+        if since != self._since:
+            self._since, self._comparing = since, compare(record)
+        if self._comparing is None:
+            return judge_slots(record, record.exposed, seen_in(record, Window(start, now)))
+        unseen = self._comparing.until or since
+        frame = seen_in(record, Window(min(start, unseen), now))
+        self._comparing.feed(frame)
+        recent = frame[frame.index > start] if unseen < start else frame
+        by_limits = judge_slots(record, record.exposed, recent)
+        return join(by_limits, self._comparing.verdict())
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the new version is proven to keep every bound that comparisons set it."""
+        return self._comparing is not None and self._comparing.is_same
+
+
+def compare(record: Record) -> Comparing | None:
+    """A comparison of the new version with the one beside it, to be fed from now on.
+
+    Returns:
+        None where only one version has traffic, or the service file compares nothing.
     """
-    analysis = record.service.analysis
-    since = record.live_since
-    if since is None or not record.exposed:
-        return Verdict(Result.INCONCLUSIVE)
-    now = datetime.now(UTC)
-    window = Window(max(since, now - analysis.window), now)
-    return judge_slots(record, record.exposed, seen_in(record, window))
+    from tasks.judge.comparisons import Comparing  # noqa: PLC0415 - as above
+    from tasks.judge.sequential import threshold  # noqa: PLC0415
+    from tasks.judge.standings import Terms  # noqa: PLC0415
+
+    asked = {str(metric): terms for metric, terms in record.service.analysis.compare.items()}
+    other = beside(record)
+    if not asked or other is None:
+        return None
+    plan = plan_of(record.service, record.opening.replicas)
+    proof = threshold(record.service.analysis.error_probability / 100, plan.compared * len(asked))
+    slot = record.exposed[0]
+    return Comparing(Terms(asked, slot, other, proof, mirrored=is_mirrored(record, slot)))
+
+
+def beside(record: Record) -> Slot | None:
+    """The slot that the new version is compared with: the baseline where it has a share, else stable."""
+    stable, traffic = record.opening.stable, record.traffic
+    if stable is None or traffic is None or not record.exposed:
+        return None
+    return next((slot for slot in (Slot.BASELINE, stable.slot) if traffic.split[slot]), None)
+
+
+def join(*verdicts: Verdict) -> Verdict:
+    """One verdict of several: the worst finding decides."""
+    findings = tuple(finding for verdict in verdicts for finding in verdict.findings)
+    evidence = {key: value for verdict in verdicts for key, value in verdict.evidence.items()}
+    return Verdict(Result.worst(finding.result for finding in findings), findings, evidence)
 
 
 def seen_in(record: Record, window: Window) -> pd.DataFrame:
     """The series of *window*; none while their source is away, for deaths are seen without it."""
     import pandas as pd  # noqa: PLC0415 - as above
 
+    slots = [*record.exposed, *filter(None, [beside(record)])]
     try:
-        return open_metrics(record.service).fetch(record.exposed, window)
+        return open_metrics(record.service).fetch(slots, window)
     except TransientError:
         return pd.DataFrame(index=pd.DatetimeIndex([], name="at", tz="UTC"))
 
@@ -62,9 +123,7 @@ def judge_slots(record: Record, slots: Collection[Slot], frame: pd.DataFrame) ->
         )
         for slot in slots
     ]
-    findings = tuple(finding for verdict in verdicts for finding in verdict.findings)
-    evidence = {"limits": [verdict.evidence for verdict in verdicts]}
-    return Verdict(Result.worst(finding.result for finding in findings), findings, evidence)
+    return replace(join(*verdicts), evidence={"limits": [verdict.evidence for verdict in verdicts]})
 
 
 def overdrawn(record: Record, verdict: Verdict) -> bool:

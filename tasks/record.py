@@ -147,6 +147,17 @@ class Record:
         return lines[-1].at if lines and lines[-1].kind == "live" else None
 
     @property
+    def proven_same(self) -> bool:
+        """The guard has proven, since the shares were last changed, that the new version is no worse."""
+        same, since = self.last("same"), self.live_since
+        return same is not None and since is not None and same.at >= since
+
+    @property
+    def may_pass_early(self) -> bool:
+        """A proof that the new version is no worse is asked for, and not there yet."""
+        return self.service.analysis.early_pass and not self.proven_same
+
+    @property
     def exposed(self) -> tuple[Slot, ...]:
         """Slots of the new version that users' requests can reach."""
         if self.traffic is None or self.opening.stable is None:

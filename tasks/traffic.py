@@ -82,16 +82,17 @@ def switch_to(release: Release, revision: Revision) -> None:
 def bake(release: Release, revision: Revision, share: int, span: timedelta, attempt: int) -> None:
     """Hold the split for *span* (times *attempt*), counted from when it became live.
 
-    The watcher guards it meanwhile.
+    The watcher guards it meanwhile; once it has proven that *revision* is no worse, the bake ends
+    where the service file says so.
 
     Raises:
         LeaseLostError: The release was taken over or taken back; not retried.
     """
     del share, revision
     carrier = Carrier.of(release)
-    import_module("tasks.judge.limits")  # takes seconds on a busy machine, which a bake has to spare
+    import_module("tasks.judge.comparisons")  # takes seconds on a busy machine, which a bake has to spare
     until = (carrier.record.live_since or datetime.now(UTC)) + attempt * span
-    while datetime.now(UTC) < until:
+    while datetime.now(UTC) < until and not (attempt == 1 and carrier.record.proven_same):
         carrier.check()
         time.sleep(POLL)
 

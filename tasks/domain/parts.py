@@ -1,8 +1,7 @@
-"""The parts of a service file: fleet, router, analysis, steps. Defaults stand here and in `spec` only."""
+"""The parts of a service file: fleet, router, metrics, steps. Defaults stand here, in `analysis` and in `spec` only."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Literal
 
@@ -90,41 +89,6 @@ class EnvoyRouter(Part):
         return self
 
 
-class Limit(Part):
-    """What one metric must keep to. At least one of ``max`` and ``min``."""
-
-    max: float | None = Field(None, allow_inf_nan=False)
-    """Highest value that is still good."""
-    min: float | None = Field(None, allow_inf_nan=False)
-    """Lowest value that is still good."""
-    min_requests: int = Field(20, ge=1)
-    """With fewer requests than this nothing is said."""
-    failures: int = Field(0, ge=0)
-    """How many failed checks the guard lets pass in one step."""
-
-    @model_validator(mode="after")
-    def _bounded(self) -> Limit:
-        if self.max is None and self.min is None:
-            msg = "found neither max nor min, expected at least one of them"
-            raise ValueError(msg)
-        if self.max is not None and self.min is not None and self.min > self.max:
-            msg = f"found min {self.min:g} above max {self.max:g}, expected min <= max"
-            raise ValueError(msg)
-        return self
-
-
-MetricName = Literal[
-    "error_rate",
-    "request_rate",
-    "latency_p50",
-    "latency_p90",
-    "latency_p95",
-    "latency_p99",
-    "restarts",
-]
-"""error_rate in percent; request_rate per second; latencies in milliseconds; restarts counted."""
-
-
 class Metrics(Part):
     """Where series come from."""
 
@@ -140,24 +104,6 @@ class Metrics(Part):
             msg = f"found url {self.url!r} with source {self.source!r}, expected url with prometheus only"
             raise ValueError(msg)
         return self
-
-
-class Analysis(Part):
-    """What judges the candidate: in every check of the guard and at the end of each step."""
-
-    metrics: Metrics = Metrics()
-    limits: Mapping[MetricName, Limit] = Field(
-        {"error_rate": Limit(max=1.0), "restarts": Limit(max=0)}, min_length=1
-    )
-    """By metric, what the candidate must keep to; at least one."""
-    interval: PositiveDuration = timedelta(seconds=1)
-    """How often the guard checks."""
-    window: PositiveDuration = timedelta(seconds=30)
-    """How far back a check looks; never before the step began."""
-    split_tolerance: Share = 500
-    """How far the counted share may lie from the one asked for, beyond what chance explains."""
-    verdict_ttl: PositiveDuration = timedelta(minutes=10)
-    """A verdict that is older when a release goes on is judged again."""
 
 
 class Hooks(Part):

@@ -22,12 +22,14 @@ class PlannedStep:
         share: The new version's share, basis points.
         bake: How long it is held before it is judged.
         replicas: How many replicas of all versions run then.
+        moves: How many other shares are passed on the way to this one.
     """
 
     what: str
     share: int
     bake: timedelta
     replicas: int
+    moves: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class Plan:
     def duration(self) -> timedelta:
         """How long it bakes in all; starting replicas comes on top."""
         return sum((step.bake for step in self.steps), timedelta(0))
+
+    @property
+    def compared(self) -> int:
+        """How often two versions have traffic side by side: once for each share, and on the way to it."""
+        return sum(1 + step.moves for step in self.steps if step.share < WHOLE)
 
     @property
     def surge(self) -> int:
@@ -85,7 +92,7 @@ def _looks(service: ServiceFile, replicas: int) -> Iterator[PlannedStep]:
 def _rolling(service: Rolling, replicas: int) -> Iterator[PlannedStep]:
     for batch in service.batches(replicas):
         what = f"{batch.new} of {replicas} replicas replaced"
-        yield PlannedStep(what, batch.share, service.bake, batch.room + batch.new)
+        yield PlannedStep(what, batch.share, service.bake, batch.room + batch.new, moves=1)
 
 
 def _canary(service: Canary, replicas: int) -> Iterator[PlannedStep]:

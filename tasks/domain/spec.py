@@ -15,9 +15,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, TypeAdapter, WithJsonSchema, model_validator
 
+from tasks.domain.analysis import Analysis
 from tasks.domain.parts import (
     Affinity,
-    Analysis,
     EnvoyRouter,
     Hooks,
     LocalFleet,

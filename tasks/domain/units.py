@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
+from math import isfinite, nan
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
@@ -27,6 +28,7 @@ _SECONDS = {
 _LONGEST = Decimal(10_000 * 86_400 * 1000)
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h|d)")
 _DURATION_HELP = "a number with a unit: ms, s, m, h or d, for example '30s'"
+_PERCENT_HELP = "a percentage that is not negative, for example 20"
 _SHARE_HELP = "a percentage from 0 to 100 with at most two decimals, for example 2.5"
 
 
@@ -78,6 +80,23 @@ def parse_share(value: object) -> int:
     return int(points)
 
 
+def parse_percent(value: object) -> float:
+    """Read a percentage (``20`` or ``"20%"``) that may be above 100.
+
+    Raises:
+        ValueError: Not a percentage, or negative; not retried.
+    """
+    text = value.strip().removesuffix("%").strip() if isinstance(value, str) else str(value)
+    try:
+        percent = float(text)
+    except ValueError:
+        percent = nan
+    if isinstance(value, bool) or not isfinite(percent) or percent < 0:
+        msg = f"found {value!r}, expected {_PERCENT_HELP}"
+        raise ValueError(msg)
+    return percent
+
+
 def to_percent(points: int) -> float:
     """Basis points as the percentage that people read: ``250`` is ``2.5``."""
     return points / 100
@@ -116,3 +135,10 @@ Share = Annotated[
     WithJsonSchema(_SHARE_SCHEMA),
 ]
 """A share in a service file: percent outside, basis points inside."""
+
+Percent = Annotated[
+    float,
+    BeforeValidator(parse_percent),
+    WithJsonSchema({"type": "number", "minimum": 0, "description": "percent", "examples": [20]}),
+]
+"""A percentage that is no share: ``20`` or ``20%`` outside, ``20.0`` inside."""

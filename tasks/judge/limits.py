@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tasks.domain.analysis import Limit, MetricName
 from tasks.domain.errors import PermanentError
 from tasks.domain.model import Finding, Result, Slot, Verdict
-from tasks.domain.parts import Limit, MetricName
 from tasks.judge.evidence import columns_of, evidence_of, frame_of
 
 UNITS = {

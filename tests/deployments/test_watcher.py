@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from deployments.watcher import Watched, Watcher, abandoned
-from tasks import guard
 from tasks.domain.model import Health, Outcome, Result, Revision, Slot, Split, Traffic
 from tasks.domain.spec import ServiceFile
+from tasks.guard import Guard
 from tasks.journal import journal_of, read_lease
 from tasks.opening import open_release
 from tasks.record import Record
@@ -53,7 +53,7 @@ def look() -> Record:
 
 
 def limits(**more: object) -> ServiceFile:
-    return make_service("canary", analysis={"limits": {"error_rate": {"max": 1.0} | more}})
+    return make_service("canary", analysis={"limits": {"error_rate": {"max": 1.0} | more}, "compare": {}})
 
 
 def until(holds: Callable[[], object]) -> None:
@@ -85,7 +85,8 @@ def test_a_bad_candidate_is_taken_back_from_its_flow_at_once_with_the_evidence(w
     assert found.reverting.data["by"] == "guard"
     assert "error_rate of candidate was 50 %" in found.reverting.data["reason"]
     (check,) = found.all("check")
-    assert check.data["failed"] == ["error_rate"]
+    assert check.data["failed"] == ["error_rate", "error_rate against blue"]
+    assert check.data["evidence"]["comparisons"][0]["log_worse"] > 100
     assert check.data["evidence"]["limits"][0]["frame"]["slots"]["candidate"]["errors"]
     assert all_on_stable(world)
     with pytest.raises(Exception, match="expected to hold epoch"):
@@ -134,7 +135,7 @@ def test_nothing_is_judged_before_the_split_is_live_or_after_users_left(world: W
     carrier = under_way()
     world.errors["v2"] = 1.0
     carrier.write("asked", **record().all("asked")[-1].data)
-    assert guard.check(record()).result is Result.INCONCLUSIVE
+    assert Guard().check(record()).result is Result.INCONCLUSIVE
     assert look().reverting is None
     carrier.send(Traffic(Split.all_to(Slot.BLUE)))
     assert look().reverting is None
@@ -144,7 +145,7 @@ def test_nothing_is_judged_before_the_split_is_live_or_after_users_left(world: W
 def test_too_few_requests_are_no_reason_to_go_back_and_no_pass(world: World) -> None:
     carrier = under_way(limits())
     world.silent = True
-    assert guard.check(record()).result is Result.INCONCLUSIVE
+    assert Guard().check(record()).result is Result.INCONCLUSIVE
     assert look().reverting is None
     carrier.let_go()
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from tasks.domain.errors import PermanentError
 from tasks.domain.model import Result, Slot, Split, Verdict
-from tasks.domain.parts import Limit
+from tasks.domain.analysis import Limit
 from tasks.judge.evidence import evidence_of, frame_of
 from tasks.judge.limits import judge_again, judge_limits, quantile
 from tasks.judge.split import CHANCE, _likelihood, judge_split
