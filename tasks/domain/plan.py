@@ -22,6 +22,8 @@ class PlannedStep:
         share: The new version's share, basis points.
         bake: How long it is held before it is judged.
         replicas: How many replicas of all versions run then.
+        beside: Share of the version that the new one is compared with, basis points; 0 for none.
+        copies: Basis points of users' requests that are copied to the new version.
         moves: How many other shares are passed on the way to this one.
     """
 
@@ -29,6 +31,8 @@ class PlannedStep:
     share: int
     bake: timedelta
     replicas: int
+    beside: int = 0
+    copies: int = 0
     moves: int = 0
 
 
@@ -46,7 +50,7 @@ class Plan:
     @property
     def compared(self) -> int:
         """How often two versions have traffic side by side: once for each share, and on the way to it."""
-        return sum(1 + step.moves for step in self.steps if step.share < WHOLE)
+        return sum(1 + step.moves for step in self.steps if step.beside)
 
     @property
     def surge(self) -> int:
@@ -72,9 +76,8 @@ def plan_of(service: ServiceFile, replicas: int, *, first: bool = False) -> Plan
             )
         case BlueGreenCanary():
             trickle = service.trickle
-            steps.append(
-                PlannedStep("a trickle to the new colour", trickle.share, trickle.bake, 2 * replicas)
-            )
+            what, beside = "a trickle to the new colour", WHOLE - trickle.share
+            steps.append(PlannedStep(what, trickle.share, trickle.bake, 2 * replicas, beside=beside))
             steps.append(
                 PlannedStep("all traffic to the new colour, watched", WHOLE, service.watch, 2 * replicas)
             )
@@ -86,21 +89,24 @@ def plan_of(service: ServiceFile, replicas: int, *, first: bool = False) -> Plan
 def _looks(service: ServiceFile, replicas: int) -> Iterator[PlannedStep]:
     if service.mirror:
         what = "copies of users' requests to the new version"
-        yield PlannedStep(what, 0, service.mirror.bake, 2 * replicas)
+        copies = service.mirror.share
+        yield PlannedStep(what, 0, service.mirror.bake, 2 * replicas, beside=WHOLE, copies=copies)
 
 
 def _rolling(service: Rolling, replicas: int) -> Iterator[PlannedStep]:
     for batch in service.batches(replicas):
         what = f"{batch.new} of {replicas} replicas replaced"
-        yield PlannedStep(what, batch.share, service.bake, batch.room + batch.new, moves=1)
+        room, beside = batch.room + batch.new, WHOLE - batch.share
+        yield PlannedStep(what, batch.share, service.bake, room, beside=beside, moves=1)
 
 
 def _canary(service: Canary, replicas: int) -> Iterator[PlannedStep]:
     for step in service.steps:
         small = max(1, ceil(step.share * replicas / WHOLE))
-        beside = service.has_baseline(step.share)
-        what = "candidate beside a baseline" if beside else "candidate beside stable"
-        yield PlannedStep(what, step.share, step.bake, replicas + small * (1 + beside))
+        baseline = service.has_baseline(step.share)
+        what = "candidate beside a baseline" if baseline else "candidate beside stable"
+        beside = step.share if baseline else WHOLE - step.share
+        yield PlannedStep(what, step.share, step.bake, replicas + small * (1 + baseline), beside=beside)
     if service.promote:
         last = service.steps[-1].share
         small = max(1, ceil(last * replicas / WHOLE)) * (1 + service.has_baseline(last))
