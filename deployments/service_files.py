@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from tasks.domain.errors import InputError
+from tasks.domain.errors import FaultsError, InputError
 from tasks.domain.parts import Part
 from tasks.domain.spec import BlueGreen, BlueGreenCanary, Canary, Rolling, ServiceFile, service_adapter
 
@@ -23,33 +24,61 @@ STRATEGIES: dict[str, type[ServiceFile]] = {
 }
 
 
-class ServiceFileError(InputError):
-    """A service file has faults; ``faults`` holds one InputError for each."""
-
-    def __init__(self, path: Path, faults: list[InputError]) -> None:
-        self.faults = faults
-        super().__init__(faults[0].field, faults[0].found, faults[0].expected)
-        self.args = ("\n".join([f"{path} has {len(faults)} fault(s):", *(f"  {fault}" for fault in faults)]),)
-
-
 def load(path: Path) -> ServiceFile:
     """Read a service file; a relative working directory counts from the file's folder.
 
     Raises:
-        InputError: No such file, no YAML, or a `ServiceFileError`; not retried.
+        InputError: No such file, no YAML, or a `FaultsError`; not retried.
     """
-    content = _content(path)
+    content = _with_canary_config(_content(path), path.parent)
     strategy = content.get("strategy")
     if not isinstance(strategy, str) or strategy not in STRATEGIES:
         fault = InputError("strategy", strategy, f"one of {', '.join(STRATEGIES)}")
-        raise ServiceFileError(path, [fault])
+        raise FaultsError(str(path), [fault])
     try:
         service = service_adapter.validate_python(content)
     except ValidationError as error:
         model = STRATEGIES[strategy]
-        raise ServiceFileError(path, [_fault(model, detail) for detail in _first_words(error)]) from error
+        raise FaultsError(str(path), [_fault(model, one) for one in _first_words(error)]) from error
     folder = (path.parent / service.fleet.directory).resolve()
     return service.model_copy(update={"fleet": service.fleet.model_copy(update={"directory": str(folder)})})
+
+
+def _with_canary_config(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The content with the canary config itself where the file has its path.
+
+    Raises:
+        InputError: No such file, no JSON, or not a config that its judge accepts; not retried.
+    """
+    analysis = content.get("analysis")
+    if not isinstance(analysis, dict) or not isinstance(canary := analysis.get("canary"), dict):
+        return content
+    if not isinstance(canary.get("config"), str):
+        return content
+    path = folder / canary["config"]
+    config = read_json(path, "analysis.canary.config")
+    from tasks.judge.canary_config import read_config  # noqa: PLC0415 - few service files have one
+
+    try:
+        read_config(config, strict=canary.get("judge") != "kayenta")
+    except InputError as error:
+        faults = error.faults if isinstance(error, FaultsError) else [error]
+        raise FaultsError(str(path), faults) from error
+    return content | {"analysis": {**analysis, "canary": {**canary, "config": config}}}
+
+
+def read_json(path: Path, field: str) -> Any:  # noqa: ANN401 - whatever it holds
+    """Read a JSON file that a *field* names.
+
+    Raises:
+        InputError: It can't be read, or is no JSON; not retried.
+    """
+    try:
+        return json.loads(path.read_text())
+    except OSError as error:
+        raise InputError(field, str(path), f"a file that can be read ({error.strerror})") from error
+    except ValueError as error:
+        raise InputError(field, str(path), f"JSON: {error}") from error
 
 
 def _content(path: Path) -> dict[str, Any]:

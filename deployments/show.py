@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tasks.detectable import remedy, sights
 from tasks.domain.errors import DavyError
 from tasks.domain.model import Health
 from tasks.domain.plan import Plan, plan_of
@@ -21,6 +23,9 @@ from tasks.opening import preflight, recent
 from tasks.record import Record
 from tasks.routers import open_router
 
+if TYPE_CHECKING:
+    from tasks.judge.sight import Sight
+
 
 def print_plan(console: Console, service: ServiceFile, version: str, *, as_json: bool) -> None:
     """Print each step with its share, bake and replicas; nothing is touched.
@@ -31,27 +36,48 @@ def print_plan(console: Console, service: ServiceFile, version: str, *, as_json:
     stable, replicas = preflight(service, version)
     plan = plan_of(service, replicas, first=stable is None)
     before = stable.version if stable else None
+    seen = sights(service, stable, plan) if stable else []
     if as_json:
-        print(json.dumps(_plan_json(service, before, version, plan)))  # noqa: T201
+        print(json.dumps(_plan_json(service, before, version, plan, seen)))  # noqa: T201
         return
     console.print(f"[bold]{service.service}[/]: {escape(before or 'nothing')} → [bold]{escape(version)}[/]")
-    table = Table("step", "share", "bake", "replicas", box=None, header_style="dim")
+    columns = ("step", "share", "bake", "replicas", *(["sees"] if seen else []))
+    table = Table(*columns, box=None, header_style="dim")
     for step in plan.steps:
-        table.add_row(step.what, format_share(step.share), format_duration(step.bake), str(step.replicas))
+        of_it = "\n".join(_sight_in_words(sight) for sight in seen if sight.step == step)
+        cells = (step.what, format_share(step.share), format_duration(step.bake), str(step.replicas))
+        table.add_row(*cells, *([of_it or "limits only"] if seen else []))
     console.print(table)
     limits = ", ".join(sorted(service.analysis.limits)) or "nothing"
     console.print(
         f"bakes {format_duration(plan.duration)} in all, at most {plan.surge} replicas at once, judged by {limits}"
     )
+    for sight in seen:
+        if sight.is_blind:
+            warning = f"{sight.metric} detect {sight.detect:g}: expected {remedy(sight)}"
+            console.print(f"[yellow]![/] {escape(warning)}")
 
 
-def _plan_json(service: ServiceFile, before: str | None, version: str, plan: Plan) -> dict[str, Any]:
+def _sight_in_words(sight: Sight) -> str:
+    """From where on the step sees a worse candidate, with the traffic of now."""
+    if sight.usual is None:
+        return f"{sight.metric}: no traffic to tell from"
+    now = f"{sight.metric} {sight.usual:.3g} {sight.unit}"
+    if sight.smallest is None:
+        return f"{now} → nothing, too little traffic"
+    return f"{now} → {sight.smallest:.3g} {sight.unit} or more"
+
+
+def _plan_json(
+    service: ServiceFile, before: str | None, version: str, plan: Plan, seen: Sequence[Sight]
+) -> dict[str, Any]:
     steps = [
         {
             "what": step.what,
             "share": step.share / 100,
             "bake_seconds": step.bake.total_seconds(),
             "replicas": step.replicas,
+            "sees": [_sight_json(sight) for sight in seen if sight.step == step],
         }
         for step in plan.steps
     ]
@@ -62,6 +88,17 @@ def _plan_json(service: ServiceFile, before: str | None, version: str, plan: Pla
         "steps": steps,
         "bake_seconds": plan.duration.total_seconds(),
         "replicas_at_most": plan.surge,
+    }
+
+
+def _sight_json(sight: Sight) -> dict[str, Any]:
+    return {
+        "metric": sight.metric,
+        "unit": sight.unit,
+        "usual": sight.usual,
+        "smallest": sight.smallest,
+        "detect": sight.detect,
+        "bake_seconds_needed": sight.bake.total_seconds() if sight.bake else None,
     }
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.futures import PrefectFuture
 
+from tasks.domain.analysis import CanaryJudge
+from tasks.domain.errors import PermanentError
 from tasks.domain.model import Revision, Slot, Split, Verdict, Window
 from tasks.domain.units import format_share
-from tasks.guard import compare, join, judge_slots
+from tasks.guard import beside, compare, join, judge_slots
 from tasks.journal import Line
 from tasks.metrics import open_metrics
 from tasks.record import Record
@@ -22,6 +27,11 @@ from tasks.step import reading, step
 if TYPE_CHECKING:  # pandas doubles a runner's memory, so only those import it who judge
     import pandas as pd
 
+    from tasks.metrics.canary_queries import Sides
+    from tasks.metrics.templates import Scope
+
+PATIENCE = timedelta(seconds=30)
+"""How long all of a canary config's queries may take together, with further tries."""
 MIN_DRAWN = 1
 """A split is judged from the first drawn request on; chance is allowed for."""
 
@@ -30,13 +40,18 @@ def analyse(release: Release, revision: Revision, share: int, attempt: int) -> V
     """Fetch the series of every slot that has traffic, together, and judge them."""
     record = Carrier.of(release).record
     window = Window(record.live_since or record.opened_at, datetime.now(UTC))
-    traffic = record.traffic
+    traffic, control = record.traffic, beside(record)
     slots = [slot for slot in Slot if traffic and traffic.reaches(slot)]
     series: dict[Slot, PrefectFuture[pd.DataFrame]] = {
         slot: fetch_series.submit(release, slot, window) for slot in slots
     }
+    asked = (
+        query_canary.submit(release, revision.slot, control, window)
+        if control and release.service.analysis.canary
+        else None
+    )
     frames = {slot: future.result() for slot, future in series.items()}
-    verdict = judge_step(release, revision, share, attempt, frames)
+    verdict = judge_step(release, revision, share, attempt, Seen(frames, asked.result() if asked else None))
     show_verdict(release, revision, share, verdict)
     return verdict
 
@@ -64,6 +79,65 @@ def fetch_series(release: Release, slot: Slot, window: Window) -> pd.DataFrame:
     return open_metrics(release.service).fetch([slot], window)
 
 
+@dataclass(frozen=True)
+class Queried:
+    """What a canary config's queries gave.
+
+    Attributes:
+        window: Whole steps.
+    """
+
+    window: Window
+    sides: Sides
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a step is judged by.
+
+    Attributes:
+        frames: By slot, as the metric source gave them.
+    """
+
+    frames: Mapping[Slot, pd.DataFrame]
+    queried: Queried | None = None
+
+
+@reading("query-canary-config")
+def query_canary(release: Release, slot: Slot, control: Slot, window: Window) -> Queried:
+    """Ask the canary config's queries of *slot* and of *control*, over whole steps that end with *window*.
+
+    Raises:
+        InputError: A query can't be built; not retried.
+        TransientError: The server does not answer; retried.
+    """
+    from tasks.judge.canary_config import read_config  # noqa: PLC0415 - as above
+    from tasks.metrics.canary_queries import Source, fetch_sides  # noqa: PLC0415
+
+    analysis = release.service.analysis
+    terms = analysis.canary
+    if terms is None or analysis.canary_url is None:
+        msg = f"{release.name}: found no canary config, expected one"
+        raise PermanentError(msg)
+    config, _ = read_config(terms.config, strict=terms.judge == "davy")
+    span = min(window.end - window.start, terms.lookback or timedelta.max)
+    start = window.end - span // terms.step * terms.step
+    asked = Window(start, window.end)
+    theirs, own = (scope_of(release, terms, one, asked) for one in (control, slot))
+    source = Source(analysis.canary_url, analysis.metrics.timeout, PATIENCE)
+    return Queried(asked, fetch_sides(config, theirs, own, source, packed=terms.judge == "kayenta"))
+
+
+def scope_of(release: Release, terms: CanaryJudge, slot: Slot, window: Window) -> Scope:
+    """What the config's variables stand for on one side."""
+    from tasks.metrics.templates import Scope  # noqa: PLC0415 - as above
+
+    version = release.old.version if slot in (release.old.slot, Slot.BASELINE) else release.version
+    fill = partial(terms.filled, service=release.name, slot=str(slot), version=version)
+    extended = {name: fill(value) for name, value in terms.parameters.items()}
+    return Scope(fill(terms.scope), terms.location, window.start, window.end, terms.step, extended)
+
+
 def fresh(release: Release, record: Record, done: Line) -> bool:
     """Whether a recorded verdict still counts: it was used already, or is young enough."""
     used = any(line.kind == "asked" and line.at > done.at for line in record.lines)
@@ -72,9 +146,13 @@ def fresh(release: Release, record: Record, done: Line) -> bool:
 
 @step("analyse-{revision.slot}-{share:share}-{attempt}", result=Verdict, valid=fresh)
 def judge_step(
-    release: Release, revision: Revision, share: int, attempt: int, frames: Mapping[Slot, pd.DataFrame]
+    release: Release,
+    revision: Revision,
+    share: int,
+    attempt: int,
+    seen: Seen,
 ) -> Verdict:
-    """Judge *revision* by its limits and by the version beside it, and the split by what was counted.
+    """Judge *revision* by its limits, by the version beside it, and the split by what was counted.
 
     The verdict and its evidence land in the journal.
     """
@@ -84,13 +162,24 @@ def judge_step(
 
     del share, attempt
     record = Carrier.of(release).record
-    frame = pd.concat(frames.values(), axis="columns").sort_index()
+    frame = pd.concat(seen.frames.values(), axis="columns").sort_index()
     verdicts = [judge_slots(record, [revision.slot], frame)]
     if comparing := compare(record):
         comparing.feed(frame)
         verdicts.append(comparing.verdict())
+    if seen.queried and release.service.analysis.canary:
+        terms, queried = release.service.analysis.canary, seen.queried
+        verdicts.append(judge_queried(release, revision.slot, terms, queried))
     asked = record.traffic.split if record.traffic else Split.all_to(release.old.slot)
     if len(asked.shares) > 1:
         split = judge_split(frame, asked, release.service.analysis.split_tolerance, MIN_DRAWN)
         verdicts.append(Verdict(split.result, (split,), {"split": asked.to_json()}))
     return join(*verdicts)
+
+
+def judge_queried(release: Release, slot: Slot, terms: CanaryJudge, queried: Queried) -> Verdict:
+    """Judge by the canary config; noise is drawn from the release's own seed."""
+    from tasks.judge.canary import judge_canary  # noqa: PLC0415 - as above
+
+    sides, seed = queried.sides, crc32(release.id.encode())
+    return judge_canary(terms, sides.control, sides.experiment, slot=slot, window=queried.window, seed=seed)

@@ -6,6 +6,7 @@ import time
 from datetime import timedelta
 from itertools import islice
 
+from tasks.detectable import refuse_blind
 from tasks.domain.errors import ConflictError, InputError, UnhealthyError
 from tasks.domain.model import Outcome, Revision
 from tasks.domain.spec import ServiceFile
@@ -29,7 +30,7 @@ def open_release(release: str, kind: str, service: ServiceFile, version: str) ->
 
     Raises:
         ConflictError: Another release of the service is under way; not retried.
-        InputError: The version is stable already, or not a version; not retried.
+        InputError: The version is stable already, or not a version, or a step is too weak; not retried.
         TransientError: Fleet or router do not answer; retried.
     """
     refuse_second(service.service)
@@ -38,6 +39,7 @@ def open_release(release: str, kind: str, service: ServiceFile, version: str) ->
         refuse_second(service.service)
         stable, replicas = find_stable(service)
         check_version(version, stable)
+        refuse_blind(service, stable, replicas)
         journal = journal_of(service.service, release)
         opening = Opening(kind, service, version, stable, replicas)
         journal.append("opened", epoch=lease.epoch, **opening.to_json())
@@ -157,7 +159,7 @@ def preflight(service: ServiceFile, version: str) -> tuple[Revision | None, int]
         The stable revision and its number of copies, as `find_stable` does.
 
     Raises:
-        InputError: The version, the command or a port is wrong; not retried.
+        InputError: The version, the command or a port is wrong, or a step is too weak; not retried.
         ConflictError: Another release of the service is under way; not retried.
     """
     refuse_second(service.service)
@@ -165,4 +167,5 @@ def preflight(service: ServiceFile, version: str) -> tuple[Revision | None, int]
     open_router(service).check()
     stable, replicas = find_stable(service)
     check_version(version, stable)
+    refuse_blind(service, stable, replicas)
     return stable, replicas

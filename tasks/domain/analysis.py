@@ -87,10 +87,24 @@ class CanaryJudge(Part):
     parameters: Mapping[str, str] = {}
     """What a query's other variables stand for; the same fields are filled in."""
 
+    def filled(self, text: str, service: str, slot: str, version: str) -> str:
+        """*text* with its fields filled in."""
+        return text.format(service=service, slot=slot, version=version)
+
     @property
     def thresholds(self) -> Thresholds:
         """Both scores."""
         return Thresholds(self.pass_score, self.marginal_score)
+
+    @model_validator(mode="after")
+    def _fillable(self) -> CanaryJudge:
+        for text in (self.scope, *self.parameters.values()):
+            try:
+                self.filled(text, "", "", "")
+            except (KeyError, IndexError, ValueError) as error:
+                msg = f"scope: found {text!r}, expected no fields but {{service}}, {{slot}} and {{version}}"
+                raise ValueError(msg) from error
+        return self
 
     @model_validator(mode="after")
     def _ordered(self) -> CanaryJudge:

@@ -5,6 +5,7 @@ DavyError
 ├── TransientError      the same call may succeed later: retried
 └── PermanentError      it will not: never retried
     ├── InputError      a field of a file, parameter or request is wrong
+    │   └── FaultsError several are
     ├── ConflictError   another release of the service is under way
     ├── LeaseLostError  another carrier has taken the release over
     ├── UnhealthyError  a revision did not become, or stay, healthy
@@ -17,6 +18,8 @@ Messages read *subject: observed, expected*.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class DavyError(Exception):
@@ -45,6 +48,22 @@ class InputError(PermanentError):
         self.found = found
         self.expected = expected
         super().__init__(f"{field}: found {found!r}, expected {expected}")
+
+
+class FaultsError(InputError):
+    """Several values from outside are wrong; nothing was touched.
+
+    Args:
+        subject: What has them.
+        faults: One error for each, at least one; the first is also this error's own.
+    """
+
+    def __init__(self, subject: str, faults: Sequence[InputError]) -> None:
+        self.faults = faults
+        super().__init__(faults[0].field, faults[0].found, faults[0].expected)
+        self.args = (
+            "\n".join([f"{subject} has {len(faults)} fault(s):", *(f"  {fault}" for fault in faults)]),
+        )
 
 
 class ConflictError(PermanentError):

@@ -12,6 +12,21 @@ Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
+class Series:
+    """One metric's values on one side.
+
+    Attributes:
+        name: Of the metric, as its config has it.
+        tags: What tells this series from others of the same metric and side.
+        values: float64, one value a step in order of time, NaN where there is none.
+    """
+
+    name: str
+    tags: Mapping[str, str]
+    values: Values
+
+
+@dataclass(frozen=True, eq=False)
 class MetricPair:
     """One metric's two series.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from tasks.domain.model import Match
+from tasks.domain.model import Match, Slot
 from tasks.domain.units import WHOLE, Duration, Share, format_share
 
 
@@ -89,6 +91,10 @@ class EnvoyRouter(Part):
         return self
 
 
+_MATCHER = r"""\s*[a-zA-Z_]\w*\s*(=~|!~|!=|=)\s*("(\\.|[^"\\])*"|'(\\.|[^'\\])*')\s*"""
+_MATCHERS = re.compile(rf"{_MATCHER}(,{_MATCHER})*,?\s*")
+
+
 class Metrics(Part):
     """Where series come from."""
 
@@ -97,13 +103,47 @@ class Metrics(Part):
     """Address of the Prometheus server; only for that source."""
     timeout: PositiveDuration = timedelta(seconds=10)
     """How long one query may take."""
+    preset: Literal["envoy", "istio", "nginx", "http"] = "envoy"
+    """Whose series the Prometheus server has: those of Davy's own Envoy, of Istio, of the NGINX
+    ingress controller, or of servers that count their own requests (``http_requests_total``)."""
+    match: str | Mapping[Slot, str] | None = None
+    """PromQL label matchers that tell a slot's series, as in ``version="{slot}"``, for all slots or by slot.
+    ``{service}`` and ``{slot}`` are filled in, other braces are doubled. HTTP needs it; else, where it is
+    left out, workloads (NGINX: Kubernetes services) named ``{service}-{slot}`` count, in all namespaces."""
+    code_label: str | None = Field(None, pattern=r"^[a-zA-Z_]\w*$")
+    """Which label of a preset's series holds the HTTP status, where it is not the usual one."""
 
     @model_validator(mode="after")
     def _complete(self) -> Metrics:
         if (self.source == "prometheus") != (self.url is not None):
             msg = f"found url {self.url!r} with source {self.source!r}, expected url with prometheus only"
             raise ValueError(msg)
+        if self.source != "prometheus" and self.preset != "envoy":
+            msg = f"found preset {self.preset!r} with source {self.source!r}, expected source 'prometheus'"
+            raise ValueError(msg)
+        if self.preset == "envoy" and (self.match, self.code_label) != (None, None):
+            msg = "found match or code_label with preset 'envoy', expected another preset"
+            raise ValueError(msg)
+        if self.preset == "http" and not self.match:
+            msg = "found no match with preset 'http', expected what tells a slot's series"
+            raise ValueError(msg)
         return self
+
+    @field_validator("match")
+    @classmethod
+    def _readable(cls, match: str | Mapping[Slot, str] | None) -> str | Mapping[Slot, str] | None:
+        if isinstance(match, str) and "{slot}" not in match:
+            msg = f"found {match!r}, expected {{slot}} in it, or matchers by slot"
+            raise ValueError(msg)
+        for text in [match] if isinstance(match, str) else (match or {}).values():
+            try:
+                readable = _MATCHERS.fullmatch(text.format(service="service", slot="slot"))
+            except (AttributeError, LookupError, ValueError):
+                readable = None
+            if not readable:
+                msg = f"found {text!r}, expected PromQL label matchers such as 'version=\"{{slot}}\"'"
+                raise ValueError(msg)
+        return match
 
 
 class Hooks(Part):

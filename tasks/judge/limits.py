@@ -17,6 +17,7 @@ import pandas as pd
 from tasks.domain.analysis import Limit, MetricName
 from tasks.domain.errors import PermanentError
 from tasks.domain.model import Finding, Result, Slot, Verdict
+from tasks.domain.pairs import Values
 from tasks.judge.evidence import columns_of, evidence_of, frame_of
 
 UNITS = {
@@ -157,18 +158,35 @@ def _request_rate(requests: pd.Series[float]) -> _Measured:
 
 
 def _latency(own: pd.DataFrame, q: float) -> _Measured:
-    """The quantile over all samples; bounds that not every sample has are left out."""
+    bounds, counts = _buckets(own)
+    if not len(bounds):
+        return _Measured(unknown="no latency buckets")
+    total = int(counts[-1])
+    if not total:
+        return _Measured(requests=0)
+    value, above = quantile(bounds, counts, q)
+    return _Measured(value, total, above=above)
+
+
+def buckets_of(frame: pd.DataFrame, slot: Slot) -> tuple[Values, Values]:
+    """The latency buckets of *slot* over all of *frame*.
+
+    Returns:
+        Upper bounds in milliseconds, growing, the last one infinite, and how many requests took at
+        most so long; both empty where that is not known.
+    """
+    return _buckets(_own(frame, slot))
+
+
+def _buckets(own: pd.DataFrame) -> tuple[Values, Values]:
+    """Over all samples; bounds that not every sample has are left out."""
     buckets = own[[name for name in own if str(name).startswith(_BUCKET)]]
     counts = buckets.dropna(how="all").dropna(axis="columns").sum()
     counts.index = pd.Index([float(str(name).removeprefix(_BUCKET)) for name in counts.index])
     counts = counts.sort_index()
     if len(counts) < 2 or isfinite(counts.index[-1]):  # noqa: PLR2004 - one bound, and infinity
-        return _Measured(unknown="no latency buckets")
-    total = int(counts.iloc[-1])
-    if not total:
-        return _Measured(requests=0)
-    value, above = quantile(counts.index.to_numpy(), counts.to_numpy(), q)
-    return _Measured(value, total, above=above)
+        return np.empty(0), np.empty(0)
+    return counts.index.to_numpy(dtype=np.float64), counts.to_numpy(dtype=np.float64)
 
 
 def quantile(bounds: np.ndarray, counts: np.ndarray, q: float) -> tuple[float, bool]:

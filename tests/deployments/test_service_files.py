@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from deployments.service_files import ServiceFileError, load
-from tasks.domain.errors import InputError
+from deployments.service_files import load
+from tasks.domain.errors import FaultsError, InputError
 
 MINIMAL = """
 service: shop
@@ -198,7 +198,7 @@ def test_what_is_wrong_is_named(folder: Path, strategy: str, more: dict[str, Any
 
 def test_every_fault_is_said_at_once(folder: Path) -> None:
     path = write(folder, replicas=0, watch="soon", router__port=1)
-    with pytest.raises(ServiceFileError) as refused:
+    with pytest.raises(FaultsError) as refused:
         load(path)
     assert [fault.field for fault in refused.value.faults] == ["replicas", "router.port", "watch"]
     assert str(refused.value).startswith(f"{path} has 3 fault(s):")
