@@ -33,9 +33,9 @@ class MetricSource(Protocol):
         Returns:
             Index ``at``: aware UTC, increasing, the end of each sampling interval. Columns: a
             MultiIndex ``(slot, measure)`` of the measures above. Values: float64 increments
-            within the interval; NaN where the source has no sample. A slot that had no
-            requests has zeros if it was sampled. No sample at all: no rows, all columns
-            but the latency buckets.
+            within the interval; NaN where the source has no sample, or can't tell the measure
+            apart. A slot that had no requests has zeros if it was sampled. No sample at all:
+            no rows, all columns but the latency buckets.
 
         Raises:
             TransientError: The source does not answer; retried.

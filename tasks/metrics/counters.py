@@ -82,6 +82,7 @@ class Sample:
     Attributes:
         at: Milliseconds since 1970, UTC.
         interval: Milliseconds since the look before.
+        drawn: None, as are the copies, where the source cannot tell them apart.
         latency: By bound, how many took at most so many milliseconds; empty when none ended.
     """
 
@@ -91,9 +92,9 @@ class Sample:
     interval: int
     requests: int = 0
     errors: int = 0
-    drawn: int = 0
-    mirrored: int = 0
-    mirrored_errors: int = 0
+    drawn: int | None = 0
+    mirrored: int | None = 0
+    mirrored_errors: int | None = 0
     latency: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -136,10 +137,10 @@ def compare(before: Look, after: Look) -> list[Sample]:
     parts: dict[tuple[str, Slot], dict[Kind, dict[str, int]]] = {}
     for name in sorted(after.serving | after.totals.keys()):
         base = {} if restarted else before.totals.get(name, {})
-        increments = _increments(base, after.totals.get(name, {}))
+        counts = increments(base, after.totals.get(name, {}))
         place = parse_cluster(name)
-        if place and (name in after.serving or any(increments.values())):
-            parts.setdefault((place.service, place.slot), {})[place.kind] = increments
+        if place and (name in after.serving or any(counts.values())):
+            parts.setdefault((place.service, place.slot), {})[place.kind] = counts
     interval = max(after.at - before.at, 0)
     return [_sample(*owner, after.at, interval, kinds) for owner, kinds in parts.items()]
 
@@ -164,7 +165,8 @@ def _restarted(before: Look, after: Look) -> bool:
     return after.uptime <= elapsed + 1 and after.uptime < expected
 
 
-def _increments(base: Mapping[str, int], totals: Mapping[str, int]) -> dict[str, int]:
+def increments(base: Mapping[str, int], totals: Mapping[str, int]) -> dict[str, int]:
+    """By how much each of *totals* grew; all count from 0 when one of them went back."""
     if any(totals.get(key, 0) < count for key, count in base.items()):
         base = {}
     return {key: count - base.get(key, 0) for key, count in totals.items()}

@@ -23,7 +23,8 @@ def to_frame(samples: Iterable[Sample], slots: Collection[Slot]) -> pd.DataFrame
         (str(slot), measure): {} for slot in slots for measure in MEASURES
     }
     for sample in samples:
-        values = dict(zip(MEASURES, _counts(sample), strict=True))
+        counts = zip(MEASURES, _counts(sample), strict=True)
+        values = {measure: count for measure, count in counts if count is not None}
         values |= {f"{LATENCY}{bound}": count for bound, count in sample.latency.items()}
         for measure, value in values.items():
             cell = cells.setdefault((str(sample.slot), measure), {})
@@ -36,7 +37,7 @@ def to_frame(samples: Iterable[Sample], slots: Collection[Slot]) -> pd.DataFrame
     return _fill_latency(pd.DataFrame(content, index=at, columns=columns, dtype="float64"), keys)
 
 
-def _counts(sample: Sample) -> tuple[int, ...]:
+def _counts(sample: Sample) -> tuple[int | None, ...]:
     return sample.requests, sample.errors, sample.drawn, sample.mirrored, sample.mirrored_errors
 
 

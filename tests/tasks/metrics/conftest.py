@@ -24,6 +24,7 @@ from tasks.domain.spec import ServiceFile, service_adapter
 Poll = Callable[[Callable[[], object]], None]
 Start = Callable[[], subprocess.Popen[bytes]]
 MakeService = Callable[..., ServiceFile]
+StartPrometheus = Callable[[str], str]
 
 SLOTS = (Slot.BLUE, Slot.CANDIDATE)
 BOUNDS = [1, 2, 5, 10, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 300, 500, 1000, 5000]
@@ -106,6 +107,72 @@ def proxy(home: Path, free_port: Callable[[], int]) -> Iterator[Proxy]:
         proxy.stop()
         server.shutdown()
         server.server_close()
+
+
+class Answering(ThreadingHTTPServer):
+    """A server that answers every query as ``answer`` says, given the query."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.answer: Callable[[str], tuple[int, str]] = lambda _: (200, "")
+        self.asked: list[str] = []
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class Answer(BaseHTTPRequestHandler):
+    """Hands each query to its server's ``answer``."""
+
+    server: Answering
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self.server.asked.append(self.path)
+        status, text = self.server.answer(self.path)
+        self.send_response(status)
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Say nothing."""
+
+
+@pytest.fixture
+def answering() -> Iterator[Answering]:
+    """A server whose answers a test chooses."""
+    with Answering() as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+needs_prometheus = pytest.mark.skipif(
+    shutil.which("prometheus") is None, reason="needs the program 'prometheus' on PATH"
+)
+
+
+@pytest.fixture
+def prometheus(home: Path, free_port: Callable[[], int]) -> Iterator[StartPrometheus]:
+    """Starts Prometheus with a configuration, and gives its address; it ends with the test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(configuration: str) -> str:
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "prometheus.yml").write_text(configuration)
+        address = f"127.0.0.1:{free_port()}"
+        options = [f"--web.listen-address={address}", f"--storage.tsdb.path={home}/prometheus"]
+        with (home / "prometheus.log").open("ab") as log:
+            started.append(
+                subprocess.Popen(["prometheus", f"--config.file={home}/prometheus.yml", *options], stderr=log)
+            )
+        return f"http://{address}"
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture

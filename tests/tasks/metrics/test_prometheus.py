@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from urllib.parse import parse_qs, urlsplit
 
 import pandas as pd
@@ -24,41 +20,28 @@ from tasks.domain.settings import settings
 from tasks.metrics import open_metrics
 from tasks.metrics.base import MetricSource
 from tasks.metrics.counters import FILTER
-from tasks.metrics.prometheus import PIECE, Prometheus
-from tests.tasks.metrics.conftest import MakeService, Poll, Proxy, Start
+from tasks.metrics.prometheus import Prometheus
+from tasks.metrics.server import PIECE
+from tests.tasks.metrics.conftest import (
+    Answering,
+    MakeService,
+    Poll,
+    Proxy,
+    Start,
+    StartPrometheus,
+    needs_prometheus,
+)
 
 CONFIGURATION = Path(__file__).parents[3] / "infra/local/prometheus.yml"
 BOTH = (Slot.BLUE, Slot.CANDIDATE)
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = Window(NOW - timedelta(minutes=1), NOW)
 
-needs_prometheus = pytest.mark.skipif(
-    shutil.which("prometheus") is None, reason="needs the program 'prometheus' on PATH"
-)
-
 
 @pytest.fixture
-def server(home: Path, free_port: Callable[[], int]) -> Iterator[str]:
+def server(prometheus: StartPrometheus) -> str:
     """Prometheus with the project's own configuration, but for the port; its address."""
-    home.mkdir(parents=True, exist_ok=True)
-    configuration = CONFIGURATION.read_text().replace(":9901", f":{settings().envoy_port}")
-    (home / "prometheus.yml").write_text(configuration)
-    address = f"127.0.0.1:{free_port()}"
-    with (home / "prometheus.log").open("ab") as log:
-        process = subprocess.Popen(
-            [
-                "prometheus",
-                f"--config.file={home}/prometheus.yml",
-                f"--web.listen-address={address}",
-                f"--storage.tsdb.path={home}/prometheus",
-            ],
-            stderr=log,
-        )
-    try:
-        yield f"http://{address}"
-    finally:
-        process.kill()
-        process.wait()
+    return prometheus(CONFIGURATION.read_text().replace(":9901", f":{settings().envoy_port}"))
 
 
 class Pair:
@@ -135,45 +118,6 @@ def test_both_sources_bear_a_restart_of_envoy(pair: Pair, proxy: Proxy, poll: Po
 
 def test_the_configuration_scrapes_what_the_sampler_reads() -> None:
     assert f"filter: ['{FILTER}']" in CONFIGURATION.read_text()
-
-
-class Answering(ThreadingHTTPServer):
-    """A server that answers every query as ``answer`` says, given the query."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
-        self.answer: Callable[[str], tuple[int, str]] = lambda _: (200, "")
-        self.asked: list[str] = []
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-
-class Answer(BaseHTTPRequestHandler):
-    """Hands each query to its server's ``answer``."""
-
-    server: Answering
-
-    def do_GET(self) -> None:
-        """Answer."""
-        self.server.asked.append(self.path)
-        status, text = self.server.answer(self.path)
-        self.send_response(status)
-        self.send_header("content-length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text.encode())
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Say nothing."""
-
-
-@pytest.fixture
-def answering() -> Iterator[Answering]:
-    """A server whose answers a test chooses."""
-    with Answering() as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
 
 
 def fetch(service: MakeService, url: str, window: Window = MINUTE, **metrics: object) -> pd.DataFrame:
