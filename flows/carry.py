@@ -17,6 +17,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
+from tasks.artifacts import show_report
 from tasks.domain.errors import (
     ConflictError,
     DavyError,
@@ -171,6 +172,7 @@ def ended(journal: Journal) -> State[None]:
         if time.monotonic() > deadline:
             return Failed(name=Outcome.FAILED, message="taken over, but not ended in time; see 'davy status'")
         time.sleep(0.2)
+    show_report(Record.read(journal))
     outcome = Outcome(line.data["outcome"])
     make = {
         Outcome.PROMOTED: Completed,

@@ -9,14 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from prefect import get_run_logger
-from prefect.artifacts import create_markdown_artifact
 from prefect.futures import PrefectFuture
 
+from tasks.artifacts import show_verdict
 from tasks.domain.analysis import CanaryJudge
 from tasks.domain.errors import PermanentError
 from tasks.domain.model import Revision, Slot, Split, Verdict, Window
-from tasks.domain.units import format_share
 from tasks.guard import beside, compare, join, judge_slots
 from tasks.journal import Line
 from tasks.metrics import open_metrics
@@ -52,21 +50,8 @@ def analyse(release: Release, revision: Revision, share: int, attempt: int) -> V
     )
     frames = {slot: future.result() for slot, future in series.items()}
     verdict = judge_step(release, revision, share, attempt, Seen(frames, asked.result() if asked else None))
-    show_verdict(release, revision, share, verdict)
+    show_verdict(release.name, revision, share, verdict)
     return verdict
-
-
-def show_verdict(release: Release, revision: Revision, share: int, verdict: Verdict) -> None:
-    """Put the verdict among the run's artifacts; a server that is away is no reason to go back."""
-    rows = "".join(f"| {f.metric} | {f.slot} | {f.result} | {f.reason} |\n" for f in verdict.findings)
-    try:
-        create_markdown_artifact(
-            key=f"verdict-{release.name}",
-            description=f"{revision} at {format_share(share)}: {verdict.result}",
-            markdown=f"# {verdict.result}\n\n| metric | slot | result | why |\n|---|---|---|---|\n{rows}",
-        )
-    except Exception as error:  # noqa: BLE001 - whatever the server has, the release goes on
-        get_run_logger().warning("The verdict's artifact could not be written: %s", error)
 
 
 @reading("fetch-{slot}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, WithJsonSchema, model_validator
 
 from tasks.domain.canary import Thresholds
 from tasks.domain.parts import Metrics, Part, PositiveDuration
@@ -66,7 +66,7 @@ class Comparison(Part):
 class CanaryJudge(Part):
     """Judge each step by a Kayenta canary config too."""
 
-    config: Mapping[str, Any]
+    config: Annotated[Mapping[str, Any], WithJsonSchema({"type": ["string", "object"]})]
     """The canary config; in a file, its path, which counts from the service file's folder."""
     url: str | None = Field(None, pattern=r"^https?://")
     """The Prometheus that answers the config's queries; the one of ``metrics`` where it is left out."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 from math import ceil, floor
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, TypeAdapter, WithJsonSchema, model_validator
 
@@ -224,4 +224,9 @@ class Canary(_Switching):
 
 Strategy = Annotated[Rolling | BlueGreen | Canary | BlueGreenCanary, Field(discriminator="strategy")]
 service_adapter: TypeAdapter[Rolling | BlueGreen | Canary | BlueGreenCanary] = TypeAdapter(Strategy)
-"""Reads a service file's content, and gives its JSON Schema."""
+"""Reads a service file's content."""
+
+
+def service_schema() -> dict[str, Any]:
+    """The JSON Schema of service files; its defaults are written as a file has them."""
+    return service_adapter.json_schema(mode="serialization")

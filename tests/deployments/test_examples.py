@@ -7,14 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tasks.domain.spec import Canary, ServiceFile, service_adapter
+from deployments.service_files import load
+from tasks.domain.spec import Canary
 
 FILES = sorted((Path(__file__).parents[2] / "deployments" / "examples").glob("*.yaml"))
 SHOPS = [path for path in FILES if path.stem.startswith("shop-")]
-
-
-def load(path: Path) -> ServiceFile:
-    return service_adapter.validate_python(yaml.safe_load(path.read_text()))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -93,6 +93,25 @@ def test_a_bad_candidate_is_taken_back_from_its_flow_at_once_with_the_evidence(w
         carrier.lease.check()
 
 
+@pytest.mark.parametrize("early", [False, True])
+def test_a_proof_that_nothing_is_worse_is_written_once_where_it_may_end_a_bake(
+    world: World, *, early: bool
+) -> None:
+    compare = {"error_rate": {"tolerance": 100, "floor": 1}}
+    analysis = {"compare": compare, "early_pass": early, "interval": "1ms"}
+    carrier = under_way(make_service("canary", analysis=analysis))
+    watched = Watched(journal_of("shop", "r1"))
+    for _ in range(3):
+        watched.look_once()
+        time.sleep(0.002)
+    assert len(record().all("same")) == int(early)
+    assert record().proven_same is early
+    carrier.send(Traffic(Split({Slot.BLUE: 4000, Slot.CANDIDATE: 6000})))
+    assert not record().proven_same  # a new share needs a new proof
+    assert world.traffic
+    carrier.let_go()
+
+
 def test_a_replica_that_is_down_counts_even_before_it_is_back(world: World) -> None:
     under_way()
     dead = world.running[CANDIDATE][0]

@@ -1,4 +1,7 @@
-"""The same canary, good and bad, judged by what a real Prometheus has counted."""
+"""The same canary, good and bad, judged by what a real Prometheus has counted.
+
+Once by limits, once by a Kayenta canary config whose queries that Prometheus answers.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ from tests.rig.stage import FIRST, Stage, Story
 
 GOOD, BAD = "2.0", "2.0-errors"
 CONFIG = ROOT / "infra" / "local" / "prometheus.yml"
+CANARY = ROOT / "deployments" / "examples" / "shop.canary.json"
+TWENTY_POINTS = {"steps": [{"share": 25, "bake": "20s"}]}
 
 
 @pytest.fixture(scope="module")
@@ -50,29 +55,53 @@ def is_ready(port: int) -> bool:
 
 @pytest.fixture(scope="module")
 def stories(davy: Davy, prometheus: str) -> Iterator[dict[str, Story]]:
-    """By version; both released side by side."""
-    analysis = {"interval": "500ms", "limits": LIMITS, "metrics": {"source": "prometheus", "url": prometheus}}
+    """By service."""
+    scraped = {"interval": "500ms", "limits": LIMITS, "metrics": {"source": "prometheus", "url": prometheus}}
+    by_config = {
+        "limits": {"restarts": {"max": 0}},
+        "compare": {},
+        "canary": {"config": str(CANARY), "url": prometheus, "step": "1s"},
+    }
     contents = [
-        shop(name, strategy="canary", port=next(davy.ports), home=davy.home, analysis=analysis)
-        for name in ("scraped-good", "scraped-bad")
+        shop(f"{name}-{kind}", strategy="canary", port=next(davy.ports), home=davy.home, **own)
+        for name, own in {
+            "scraped": {"analysis": scraped},
+            "config": {"analysis": by_config, **TWENTY_POINTS},
+        }.items()
+        for kind in ("good", "bad")
     ]
     with Stage(davy, contents, rate=60) as stage:
-        stage.release_all({"scraped-good": GOOD, "scraped-bad": BAD})
-        stage.settle("scraped-good", GOOD)
-        stage.settle("scraped-bad", FIRST)
-        yield {GOOD: stage.story("scraped-good"), BAD: stage.story("scraped-bad")}
+        stage.release_all(
+            {one["service"]: GOOD if one["service"].endswith("good") else BAD for one in contents}
+        )
+        for one in contents:
+            stage.settle(one["service"], GOOD if one["service"].endswith("good") else FIRST)
+        yield {one["service"]: stage.story(one["service"]) for one in contents}
 
 
 def test_the_good_version_is_promoted_and_fails_nothing(stories: dict[str, Story]) -> None:
-    story = stories[GOOD]
+    story = stories["scraped-good"]
     assert story.said.json["outcome"] == "Promoted"
     assert story.users.failures == ()
     assert properties.unpromised_shares(story.plateaus, promises(story.content), whole=True) == []
 
 
 def test_the_bad_version_is_taken_back(stories: dict[str, Story]) -> None:
-    story = stories[BAD]
+    story = stories["scraped-bad"]
     assert (story.said.code, story.said.json["outcome"]) == (3, "RolledBack")
     assert "error_rate of " in story.said.json["message"]
     assert properties.blameless(story.requests, story.old) == []
     assert properties.back_since(story.looks, story.stable) < story.said.at + 1
+
+
+def test_a_canary_config_lets_the_good_version_through(stories: dict[str, Story]) -> None:
+    story = stories["config-good"]
+    assert (story.said.code, story.said.json["outcome"]) == (0, "Promoted"), story.said
+    assert story.users.failures == ()
+
+
+def test_a_canary_config_takes_the_bad_version_back_and_says_which_metric(stories: dict[str, Story]) -> None:
+    story = stories["config-bad"]
+    assert (story.said.code, story.said.json["outcome"]) == (3, "RolledBack")
+    assert "canary config shop: critical: errors rose from 0 to " in story.said.json["message"]
+    assert properties.blameless(story.requests, story.old) == []

@@ -183,6 +183,16 @@ def test_no_data_is_never_a_pass(world: World, strategy: str) -> None:
     assert shares_of(world.history)[-1] == STABLE
 
 
+def test_a_bake_ends_early_once_the_version_is_proven_no_worse(world: World) -> None:
+    def prove(what: str) -> None:
+        if what == "journal intent bake-candidate-5%-1":
+            journal_of("shop", "r1").append("same", reason="", evidence={})
+
+    world.on_change = prove
+    steps = [{"share": 5, "bake": "10m"}]
+    assert run(make_service("canary", steps=steps)).name == Outcome.PROMOTED
+
+
 def test_a_failing_hook_before_keeps_users_away(world: World) -> None:
     state = run(make_service("canary", hooks={"before": ["false"]}))
     assert state.name == Outcome.ROLLED_BACK

@@ -40,7 +40,8 @@ def without_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Task, "submit", submit)
     monkeypatch.setattr("tasks.provision.wait", lambda _futures: None)
     monkeypatch.setattr("flows.carry.get_run_logger", lambda: logging.getLogger("flow"))
-    monkeypatch.setattr("tasks.analysis.create_markdown_artifact", lambda **_words: None)
+    monkeypatch.setattr("tasks.artifacts.create_markdown_artifact", lambda **_words: None)
+    monkeypatch.setattr("flows.carry.show_report", lambda _record: None)  # draws, which takes a second
     monkeypatch.setattr("os.fsync", lambda _descriptor: None)  # nobody pulls the plug here
     monkeypatch.setattr("tasks.traffic.POLL", 0.001)
     monkeypatch.setattr("tasks.promotion._answer", lambda _url, _timeout: "200")

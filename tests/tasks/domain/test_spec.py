@@ -13,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tasks.domain.spec import BlueGreen, BlueGreenCanary, Canary, Rolling, service_adapter
+from tasks.domain.spec import BlueGreen, BlueGreenCanary, Canary, Rolling, service_adapter, service_schema
 
 MINIMAL: dict[str, Any] = {"service": "shop", "fleet": {"command": "serve"}, "router": {"port": 8080}}
 STRATEGIES = ["rolling", "blue-green", "canary", "blue-green-canary"]
@@ -96,12 +96,12 @@ def test_a_service_cannot_be_changed_once_read() -> None:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_editors_accept_the_examples(path: Path) -> None:
-    jsonschema.validate(yaml.safe_load(path.read_text()), service_adapter.json_schema())
+    jsonschema.validate(yaml.safe_load(path.read_text()), service_schema())
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_editors_accept_what_is_loaded_and_dumped(strategy: str) -> None:
-    schema = service_adapter.json_schema()
+    schema = service_schema()
     jsonschema.validate(minimal(strategy, **FULL), schema)
     jsonschema.validate(
         service_adapter.validate_python(minimal(strategy, **FULL)).model_dump(mode="json"), schema
@@ -127,7 +127,7 @@ def test_editors_accept_what_is_loaded_and_dumped(strategy: str) -> None:
 def test_editors_mark_what_would_be_refused(wrong: dict[str, Any]) -> None:
     content = minimal("canary", **wrong)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(content, service_adapter.json_schema())
+        jsonschema.validate(content, service_schema())
     with pytest.raises(ValidationError):
         service_adapter.validate_python(content)
 
@@ -186,3 +186,8 @@ def test_bounds_count_from_the_replicas_that_run() -> None:
     service = Rolling.model_validate(MINIMAL | {"replicas": 10})
     assert service.bounds(1) == (1, 0)
     assert [batch.room for batch in service.batches(1)] == [1]
+
+
+def test_defaults_stand_in_the_schema_as_a_file_has_them() -> None:
+    analysis = service_schema()["$defs"]["Analysis"]["properties"]
+    assert (analysis["interval"]["default"], analysis["split_tolerance"]["default"]) == ("1s", 5)
