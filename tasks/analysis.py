@@ -14,7 +14,7 @@ from prefect.futures import PrefectFuture
 from tasks.artifacts import show_verdict
 from tasks.domain.analysis import CanaryJudge
 from tasks.domain.errors import PermanentError
-from tasks.domain.model import Revision, Slot, Split, Verdict, Window
+from tasks.domain.model import Revision, Slot, Verdict, Window
 from tasks.guard import beside, compare, join, judge_slots
 from tasks.journal import Line
 from tasks.metrics import open_metrics
@@ -143,8 +143,6 @@ def judge_step(
     """
     import pandas as pd  # noqa: PLC0415 - as above
 
-    from tasks.judge.split import judge_split  # noqa: PLC0415
-
     del share, attempt
     record = Carrier.of(release).record
     frame = pd.concat(seen.frames.values(), axis="columns").sort_index()
@@ -155,11 +153,29 @@ def judge_step(
     if seen.queried and release.service.analysis.canary:
         terms, queried = release.service.analysis.canary, seen.queried
         verdicts.append(judge_queried(release, revision.slot, terms, queried))
-    asked = record.traffic.split if record.traffic else Split.all_to(release.old.slot)
-    if len(asked.shares) > 1:
-        split = judge_split(frame, asked, release.service.analysis.split_tolerance, MIN_DRAWN)
-        verdicts.append(Verdict(split.result, (split,), {"split": asked.to_json()}))
+    if by_split := judge_realised(record, frame):
+        verdicts.append(by_split)
     return join(*verdicts)
+
+
+def judge_realised(record: Record, frame: pd.DataFrame) -> Verdict | None:
+    """Hold the split that was counted against the one that was asked for.
+
+    Returns:
+        None where all traffic is on one slot, or where the source does not tell drawn requests from
+        those that testers or users who are kept where they are have sent.
+    """
+    from tasks.judge.split import judge_split, knows_drawn  # noqa: PLC0415 - as above
+
+    traffic = record.traffic
+    if traffic is None or len(traffic.split.shares) == 1:
+        return None
+    drawn = knows_drawn(frame)
+    if not drawn and (traffic.matches or traffic.affinity):
+        return None
+    tolerance, measure = record.service.analysis.split_tolerance, "drawn" if drawn else "requests"
+    split = judge_split(frame, traffic.split, tolerance, MIN_DRAWN, measure=measure)
+    return Verdict(split.result, (split,), {"split": traffic.split.to_json()})
 
 
 def judge_queried(release: Release, slot: Slot, terms: CanaryJudge, queried: Queried) -> Verdict:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from math import exp, lgamma, log, log1p
 from statistics import NormalDist
 
 import pandas as pd
+from scipy.special import betainc
 
 from tasks.domain.model import Finding, Result, Slot, Split
 from tasks.domain.units import WHOLE, format_share
@@ -18,7 +18,16 @@ deviations, about 1 in 16,000. The test is the exact binomial one, both tails do
 (Clopper and Pearson, Biometrika 26, 1934): a normal approximation is too bold for small shares."""
 
 
-def judge_split(frame: pd.DataFrame, asked: Split, tolerance: int, min_requests: int) -> Finding:
+def knows_drawn(frame: pd.DataFrame) -> bool:
+    """Whether the source of *frame* tells requests that were drawn by weight from others."""
+    return any(
+        measure == "drawn" and frame[slot, measure].notna().any() for slot, measure in columns_of(frame)
+    )
+
+
+def judge_split(
+    frame: pd.DataFrame, asked: Split, tolerance: int, min_requests: int, *, measure: str = "drawn"
+) -> Finding:
     """Hold the counted split of drawn requests against the one asked for.
 
     It fails when a slot's share is further from its asked one than *tolerance* and chance
@@ -28,8 +37,9 @@ def judge_split(frame: pd.DataFrame, asked: Split, tolerance: int, min_requests:
     Args:
         tolerance: Basis points.
         min_requests: With fewer drawn requests in all, it is inconclusive.
+        measure: ``requests`` where all of them were drawn, and the source does not say so.
     """
-    drawn = pd.DataFrame({slot: frame[slot, name] for slot, name in columns_of(frame) if name == "drawn"})
+    drawn = pd.DataFrame({slot: frame[slot, name] for slot, name in columns_of(frame) if name == measure})
     wanted = [str(slot) for slot in asked.shares]
     missing = [slot for slot in wanted if slot not in drawn or drawn[slot].isna().all()]
     counted = drawn.dropna(subset=wanted).sum() if not missing else pd.Series(dtype="float64")
@@ -69,16 +79,5 @@ def _likelihood(count: int, total: int, share: float) -> float:
 
 
 def _upper_tail(count: int, total: int, share: float) -> float:
-    """P(X >= count) for X ~ Binomial(total, share), where count is not below the mean."""
-    if share <= 0:
-        return 0.0 if count else 1.0
-    if share >= 1:
-        return 1.0
-    ways = lgamma(total + 1) - lgamma(count + 1) - lgamma(total - count + 1)
-    term = tail = exp(ways + count * log(share) + (total - count) * log1p(-share))
-    for more in range(count, total):
-        term *= (total - more) / (more + 1) * share / (1 - share)
-        tail += term
-        if term <= tail * 1e-12:
-            break
-    return tail
+    """P(X >= count) for X ~ Binomial(total, share), as the incomplete beta function has it."""
+    return float(betainc(count, total - count + 1, share)) if count else 1.0

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tasks.domain.analysis import Limit
 from tasks.domain.errors import PermanentError
 from tasks.domain.model import Result, Slot, Split, Verdict
-from tasks.domain.analysis import Limit
 from tasks.judge.evidence import evidence_of, frame_of
 from tasks.judge.limits import judge_again, judge_limits, quantile
-from tasks.judge.split import CHANCE, _likelihood, judge_split
+from tasks.judge.split import CHANCE, _likelihood, judge_split, knows_drawn
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 COUNTS = ("requests", "errors", "drawn", "mirrored", "mirrored_errors")
@@ -279,3 +279,11 @@ def test_columns_that_never_change_take_no_room() -> None:
     found = frame(candidate_requests=[7] * 300, candidate_errors=[0] * 300, candidate_mirrored=[nan] * 300)
     kept = evidence_of(found)["slots"]["candidate"]
     assert kept == {"requests": 7, "errors": 0, "mirrored": None}
+
+
+def test_a_source_that_does_not_know_what_was_drawn_is_judged_by_all_requests() -> None:
+    found = frame(blue_requests=[900], candidate_requests=[100], blue_drawn=[nan], candidate_drawn=[nan])
+    asked = Split({Slot.BLUE: 5000, Slot.CANDIDATE: 5000})
+    assert not knows_drawn(found)
+    assert judge_split(found, asked, 500, 1).result is Result.INCONCLUSIVE
+    assert judge_split(found, asked, 500, 1, measure="requests").result is Result.FAIL
