@@ -55,7 +55,10 @@ class Guard:
         self._comparing.feed(frame)
         recent = frame[frame.index > start] if unseen < start else frame
         by_limits = judge_slots(record, record.exposed, recent)
-        return join(by_limits, self._comparing.verdict())
+        compared = self._comparing.verdict()
+        if compared.result is Result.FAIL:
+            compared = with_samples(compared, seen_in(record, Window(since, now)))
+        return join(by_limits, compared)
 
     @property
     def is_same(self) -> bool:
@@ -81,6 +84,13 @@ def compare(record: Record) -> Comparing | None:
     proof = threshold(record.service.analysis.error_probability / 100, plan.compared * len(asked))
     slot = record.exposed[0]
     return Comparing(Terms(asked, slot, other, proof, mirrored=is_mirrored(record, slot)))
+
+
+def with_samples(verdict: Verdict, frame: pd.DataFrame) -> Verdict:
+    """*verdict* with all samples that it rests on among its evidence."""
+    from tasks.judge.evidence import evidence_of  # noqa: PLC0415 - as above
+
+    return replace(verdict, evidence={**verdict.evidence, "compared": evidence_of(frame)})
 
 
 def beside(record: Record) -> Slot | None:

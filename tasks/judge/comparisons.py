@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from tasks.domain.model import Finding, Result, Verdict
+from tasks.judge.evidence import frame_of
 from tasks.judge.limits import UNITS, number
 from tasks.judge.standings import ERROR_RATE, ErrorRates, Estimate, Latencies, Standing, Terms
 
@@ -62,6 +63,17 @@ class Comparing:
         return Verdict(Result.worst(finding.result for finding in findings), findings, evidence)
 
 
+def compare_again(evidence: Mapping[str, Any]) -> Verdict:
+    """The verdict on the samples that the evidence of a comparison holds.
+
+    They stand under ``compared`` where a guard has spoken, else among those that limits were held against.
+    """
+    samples = evidence.get("compared") or evidence["limits"][0]["frame"]
+    again = Comparing(Terms.from_json(evidence["terms"]))
+    again.feed(frame_of(samples))
+    return again.verdict()
+
+
 def _find(terms: Terms, standing: Standing) -> Finding:
     """One metric, in words."""
     name, unit = standing.metric, UNITS[standing.metric]
@@ -100,7 +112,7 @@ def _shown(terms: Terms, standing: Standing) -> Mapping[str, Any]:
         "unit": UNITS[standing.metric].strip(),
         "tolerance": asked.tolerance,
         "floor": asked.floor,
-        "requests": standing.requests,
+        "requests": list(standing.requests),
         "candidate": standing.candidate.to_json(),
         "other": standing.other.to_json(),
         "log_worse": standing.log_worse,

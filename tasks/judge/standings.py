@@ -118,7 +118,7 @@ class ErrorRates:
 
     def standings(self) -> Iterator[Standing]:
         """The error rate, in percent."""
-        requests, errors, others, other_errors = self._totals
+        requests, errors, others, other_errors = self._totals.tolist()
         yield Standing(
             ERROR_RATE,
             _rate(errors, requests),
@@ -197,7 +197,7 @@ class Latencies:
             quantile(_milliseconds(self._bounds), counts, min(max(at, 0.0), 1.0))
             for at in (q, q - spread, q + spread)
         ]
-        return Estimate(*(inf if above else value for value, above in values))
+        return Estimate(*(inf if above else float(value) for value, above in values))
 
 
 def _rate(errors: float, requests: float) -> Estimate:

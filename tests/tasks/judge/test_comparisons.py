@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 
 from tasks.domain.analysis import Comparison
 from tasks.domain.model import Result, Slot
-from tasks.judge.comparisons import Comparing
+from tasks.judge.comparisons import Comparing, compare_again
+from tasks.judge.evidence import evidence_of
 from tasks.judge.sequential import threshold
 from tasks.judge.standings import Terms
 
@@ -152,3 +154,14 @@ def test_the_evidence_is_json_and_names_what_it_was_held_against() -> None:
     assert (errors["metric"], errors["against"], errors["threshold"]) == ("error_rate", "baseline", PROOF)
     assert latency["candidate"]["lower"] <= latency["candidate"]["value"]
     assert latency["unit"] == "ms"
+
+
+def test_judging_the_evidence_again_gives_the_same_verdict() -> None:
+    held = comparing(error_rate={"floor": 0.5}, latency_p90={"tolerance": 25})
+    samples = with_latencies(40, candidate=80, baseline=15)
+    for row in range(40):
+        held.feed(samples.iloc[: row + 1])
+    verdict = held.verdict()
+    evidence = json.loads(json.dumps({**verdict.evidence, "compared": evidence_of(samples)}))
+    assert compare_again(evidence) == replace(compare_again(evidence), findings=verdict.findings)
+    assert compare_again(evidence).evidence["comparisons"] == verdict.evidence["comparisons"]
