@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from math import isfinite
+from math import isfinite, nan
 from typing import Any
 
+import numpy as np
+
 from tasks.domain.analysis import CanaryJudge
+from tasks.domain.canary import CanaryConfig
 from tasks.domain.model import Finding, Result, Slot, Verdict, Window
-from tasks.domain.pairs import MetricPair, Series
+from tasks.domain.pairs import MetricPair, Series, Values
 from tasks.judge.canary_config import read_config
 from tasks.judge.davy import judge_davy
 from tasks.judge.judgement import Judgement, Score
@@ -50,13 +53,40 @@ def judge_canary(
     config, warnings = read_config(terms.config, strict=terms.judge == "davy")
     points = (window.end - window.start) // terms.step
     pairs = pair_series(config, control, experiment, points=points)
+    return _verdict(terms, config, warnings, pairs, slot=slot, start=window.start, seed=seed)
+
+
+def judge_canary_again(evidence: Mapping[str, Any]) -> Verdict:
+    """The verdict on what `judge_canary` has put into a verdict's evidence."""
+    terms = CanaryJudge.model_validate(evidence["canary"])
+    config, warnings = read_config(terms.config, strict=terms.judge == "davy")
+    pairs = [
+        MetricPair(one["name"], _values(one["control"]), _values(one["experiment"]), one["tags"])
+        for one in evidence["pairs"]
+    ]
+    start = datetime.fromisoformat(evidence["pairs"][0]["start"])
+    slot, seed = Slot(evidence["canary_slot"]), evidence["judgement"]["seed"]
+    return _verdict(terms, config, warnings, pairs, slot=slot, start=start, seed=seed)
+
+
+def _verdict(
+    terms: CanaryJudge,
+    config: CanaryConfig,
+    warnings: Sequence[str],
+    pairs: Sequence[MetricPair],
+    *,
+    slot: Slot,
+    start: datetime,
+    seed: int,
+) -> Verdict:
     judgement = JUDGES[terms.judge](config, pairs, terms.thresholds, seed=seed)
     reason = f"canary config {config.name or 'without a name'}: {judgement.reason}"
     finding = Finding("canary score", slot, RESULTS[judgement.classification], judgement.score, reason)
     evidence = {
         "canary": terms.model_dump(mode="json"),
+        "canary_slot": str(slot),
         "judgement": plain(asdict(judgement)) | {"warnings": [*warnings, *judgement.warnings]},
-        "pairs": [_pair(pair, window.start, terms.step.total_seconds()) for pair in pairs],
+        "pairs": [_pair(pair, start, terms.step.total_seconds()) for pair in pairs],
     }
     return Verdict(finding.result, (finding,), evidence)
 
@@ -81,3 +111,7 @@ def _pair(pair: MetricPair, start: datetime, step: float) -> dict[str, Any]:
         "control": plain(pair.control.tolist()),
         "experiment": plain(pair.experiment.tolist()),
     }
+
+
+def _values(plain: Sequence[float | None]) -> Values:
+    return np.array([nan if value is None else value for value in plain], dtype=np.float64)
