@@ -89,8 +89,11 @@ def _words(record: Record, line: Line) -> Iterator[str]:
         case "outcome" if line.key.startswith("analyse"):
             result = data["result"]
             colour = {"pass": "green", "fail": "red"}.get(result["result"], "yellow")
-            reasons = "; ".join(f["reason"] for f in result["findings"])
-            yield f"  [{colour}]{result['result']}[/]: {escape(reasons)}"
+            yield f"  [{colour}]{result['result']}[/]"
+            for finding in result["findings"]:
+                yield f"    {finding['result']}: {escape(finding['reason'])}"
+        case "same":
+            yield "  [green]proven to be no worse; the bake ends early[/]"
         case "live":
             yield f"  live: {', '.join(f'{slot} {format_share(share)}' for slot, share in data['split'].items())}"
         case "check":
@@ -166,6 +169,8 @@ def _conclude(started: Started, record: Record | None, console: Console, *, as_j
     else:
         colour = "green" if code == 0 else "red"
         console.print(f"[bold {colour}]{outcome}[/] after {took:.1f} s: {escape(message)}", soft_wrap=True)
+        if code == CODES[Outcome.ROLLED_BACK]:
+            console.print(f"why, in pictures: davy report {started.release}", soft_wrap=True)
     return code
 
 
