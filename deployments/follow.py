@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -87,11 +88,7 @@ def _words(record: Record, line: Line) -> Iterator[str]:
         case "intent":
             yield f"[cyan]{escape(line.key)}[/]"
         case "outcome" if line.key.startswith("analyse"):
-            result = data["result"]
-            colour = {"pass": "green", "fail": "red"}.get(result["result"], "yellow")
-            yield f"  [{colour}]{result['result']}[/]"
-            for finding in result["findings"]:
-                yield f"    {finding['result']}: {escape(finding['reason'])}"
+            yield from _verdict(data["result"])
         case "same":
             yield "  [green]proven to be no worse; the bake ends early[/]"
         case "live":
@@ -102,6 +99,13 @@ def _words(record: Record, line: Line) -> Iterator[str]:
             yield f"[yellow]{line.kind}: {escape(json.dumps(dict(data)))}[/]"
         case "reverting":
             yield f"[red]going back ({escape(data['by'])}): {escape(data['reason'])}[/]"
+
+
+def _verdict(verdict: Mapping[str, Any]) -> Iterator[str]:
+    colour = {"pass": "green", "fail": "red"}.get(verdict["result"], "yellow")
+    yield f"  [{colour}]{verdict['result']}[/]"
+    for finding in verdict["findings"]:
+        yield f"    {finding['result']}: {escape(finding['reason'])}"
 
 
 def _picture(record: Record) -> RenderableType:
