@@ -15,8 +15,8 @@ import pandas as pd
 
 from tasks.domain.model import Finding, Result, Verdict
 from tasks.judge.evidence import frame_of
-from tasks.judge.limits import UNITS, number
 from tasks.judge.standings import ERROR_RATE, ErrorRates, Estimate, Latencies, Standing, Terms
+from tasks.judge.words import UNITS, number
 
 FEWEST = 20
 """With fewer requests on either side nothing is said."""

@@ -19,17 +19,7 @@ from tasks.domain.errors import PermanentError
 from tasks.domain.model import Finding, Result, Slot, Verdict
 from tasks.domain.pairs import Values
 from tasks.judge.evidence import columns_of, evidence_of, frame_of
-
-UNITS = {
-    "error_rate": " %",
-    "request_rate": " /s",
-    "latency_p50": " ms",
-    "latency_p90": " ms",
-    "latency_p95": " ms",
-    "latency_p99": " ms",
-    "restarts": "",
-}
-"""The metrics that can be judged, with their units as reasons write them."""
+from tasks.judge.words import UNITS, number
 
 _BUCKET = "le:"
 
@@ -240,8 +230,3 @@ def _compare(measured: _Measured, limit: Limit) -> Result:
     if measured.above and not kept:
         return Result.INCONCLUSIVE
     return Result.PASS if kept else Result.FAIL
-
-
-def number(value: float) -> str:
-    """A figure as reasons write it: five digits."""
-    return f"{value:.5g}" if abs(value) < 1e5 else f"{value:.0f}"  # noqa: PLR2004 - what %g writes in full

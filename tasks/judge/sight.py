@@ -14,7 +14,7 @@ from tasks.domain.model import Slot
 from tasks.domain.pairs import Values
 from tasks.domain.plan import Plan, PlannedStep
 from tasks.domain.units import WHOLE
-from tasks.judge.limits import UNITS, buckets_of, figures_of, quantile
+from tasks.judge.limits import buckets_of, figures_of, quantile
 from tasks.judge.power import (
     quantile_requests_needed,
     requests_needed,
@@ -23,6 +23,7 @@ from tasks.judge.power import (
 )
 from tasks.judge.sequential import threshold
 from tasks.judge.standings import ERROR_RATE
+from tasks.judge.words import UNITS
 
 POWER = 0.8
 """With which probability a regression has to be proven to count as seen: the usual one (Cohen, 1988)."""

@@ -10,7 +10,7 @@ from scipy.special import betainc
 from tasks.domain.model import Finding, Result, Slot, Split
 from tasks.domain.units import WHOLE, format_share
 from tasks.judge.evidence import columns_of
-from tasks.judge.limits import number
+from tasks.judge.words import number
 
 CHANCE = 2 * NormalDist().cdf(-4.0)
 """How likely chance alone may lead to a wrong failure of a split, in one check: four standard
