@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from math import ceil
 
-from tasks.analysis import analyse
+from tasks.analysis import analyse, judge_meanwhile
 from tasks.domain.errors import JudgedError
-from tasks.domain.model import Result, Revision
+from tasks.domain.model import Result, Revision, Verdict
+from tasks.domain.units import WHOLE
 from tasks.release import Release
-from tasks.traffic import bake, match_and_mirror
+from tasks.traffic import bake, bake_until, match_and_mirror
 
 ATTEMPTS = 2
 """A bake whose verdict is marginal or inconclusive is extended once."""
@@ -37,12 +39,28 @@ def hold_and_judge(release: Release, revision: Revision, share: int, span: timed
         JudgedError: The verdict does not let the release go on; not retried.
         LeaseLostError: The guard took the release back meanwhile; not retried.
     """
+    for part in parts(release, share, span):
+        bake_until(release, revision, share, part)
+        verdict = judge_meanwhile(release, revision, share, part)
+        if verdict.result is Result.FAIL:
+            raise refusal(revision, verdict)
     for attempt in range(1, ATTEMPTS + 1):
         bake(release, revision, share, span, attempt)
         verdict = analyse(release, revision, share, attempt)
-        if verdict.result is Result.PASS:
-            return
-        if verdict.result is Result.FAIL:
+        if verdict.result in (Result.PASS, Result.FAIL):
             break
-    msg = f"{revision}: verdict {verdict.result}, expected pass: {verdict.reason}"
-    raise JudgedError(msg)
+    if verdict.result is not Result.PASS:
+        raise refusal(revision, verdict)
+
+
+def parts(release: Release, share: int, span: timedelta) -> list[timedelta]:
+    """When a step is judged before its end, as time since it began; only a canary config asks for that."""
+    canary = release.service.analysis.canary
+    if canary is None or not canary.interval or share == WHOLE:
+        return []
+    return [number * canary.interval for number in range(1, ceil(span / canary.interval))]
+
+
+def refusal(revision: Revision, verdict: Verdict) -> JudgedError:
+    """Why the release does not go on."""
+    return JudgedError(f"{revision}: verdict {verdict.result}, expected pass: {verdict.reason}")

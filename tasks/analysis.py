@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from prefect.futures import PrefectFuture
 from tasks.artifacts import show_verdict
 from tasks.domain.analysis import CanaryJudge
 from tasks.domain.errors import PermanentError
-from tasks.domain.model import Revision, Slot, Verdict, Window
+from tasks.domain.model import Result, Revision, Slot, Verdict, Window
 from tasks.guard import beside, compare, join, judge_slots
 from tasks.journal import Line
 from tasks.metrics import open_metrics
@@ -62,6 +62,31 @@ def fetch_series(release: Release, slot: Slot, window: Window) -> pd.DataFrame:
         TransientError: The source does not answer; retried.
     """
     return open_metrics(release.service).fetch([slot], window)
+
+
+def fresh(release: Release, record: Record, done: Line) -> bool:
+    """Whether a recorded verdict still counts: it was used already, or is young enough."""
+    used = any(line.kind == "asked" and line.at > done.at for line in record.lines)
+    return used or datetime.now(UTC) - done.at < release.service.analysis.verdict_ttl
+
+
+@step("judge-{revision.slot}-{share:share}-after-{span}", result=Verdict, valid=fresh)
+def judge_meanwhile(release: Release, revision: Revision, share: int, span: timedelta) -> Verdict:
+    """Judge *revision* by the canary config while its step still bakes, *span* after it began.
+
+    Returns:
+        A verdict that fails where nothing more is to be waited for.
+    """
+    from tasks.judge.canary import ends_early  # noqa: PLC0415 - as above
+
+    record, terms = Carrier.of(release).record, release.service.analysis.canary
+    control, since = beside(record), record.live_since
+    if terms is None or control is None or since is None:
+        return Verdict(Result.INCONCLUSIVE)
+    queried = query_canary(release, revision.slot, control, Window(since, since + span))
+    verdict = judge_queried(release, revision.slot, terms, queried)
+    show_verdict(release.name, revision, share, verdict)
+    return replace(verdict, result=Result.FAIL) if ends_early(terms, verdict) else verdict
 
 
 @dataclass(frozen=True)
@@ -121,12 +146,6 @@ def scope_of(release: Release, terms: CanaryJudge, slot: Slot, window: Window) -
     fill = partial(terms.filled, service=release.name, slot=str(slot), version=version)
     extended = {name: fill(value) for name, value in terms.parameters.items()}
     return Scope(fill(terms.scope), terms.location, window.start, window.end, terms.step, extended)
-
-
-def fresh(release: Release, record: Record, done: Line) -> bool:
-    """Whether a recorded verdict still counts: it was used already, or is young enough."""
-    used = any(line.kind == "asked" and line.at > done.at for line in record.lines)
-    return used or datetime.now(UTC) - done.at < release.service.analysis.verdict_ttl
 
 
 @step("analyse-{revision.slot}-{share:share}-{attempt}", result=Verdict, valid=fresh)

@@ -91,8 +91,24 @@ def bake(release: Release, revision: Revision, share: int, span: timedelta, atte
     del share, revision
     carrier = Carrier.of(release)
     import_module("tasks.judge.comparisons")  # takes seconds on a busy machine, which a bake has to spare
-    until = (carrier.record.live_since or datetime.now(UTC)) + attempt * span
-    while datetime.now(UTC) < until and not (attempt == 1 and carrier.record.proven_same):
+    _hold(carrier, attempt * span, early=attempt == 1)
+
+
+@step("bake-{revision.slot}-{share:share}-until-{span}")
+def bake_until(release: Release, revision: Revision, share: int, span: timedelta) -> None:
+    """Hold the split for *span* of its bake, at the end of which it is judged for the first time, or once more.
+
+    Raises:
+        LeaseLostError: The release was taken over or taken back; not retried.
+    """
+    del share, revision
+    _hold(Carrier.of(release), span, early=True)
+
+
+def _hold(carrier: Carrier, span: timedelta, *, early: bool) -> None:
+    """Return *span* after the split became live; where *early*, once the new version is proven no worse."""
+    until = (carrier.record.live_since or datetime.now(UTC)) + span
+    while datetime.now(UTC) < until and not (early and carrier.record.proven_same):
         carrier.check()
         time.sleep(POLL)
 

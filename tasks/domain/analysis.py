@@ -10,7 +10,7 @@ from pydantic import Field, WithJsonSchema, model_validator
 
 from tasks.domain.canary import Thresholds
 from tasks.domain.parts import Metrics, Part, PositiveDuration
-from tasks.domain.units import Duration, Percent, Share
+from tasks.domain.units import Duration, Percent, Share, format_duration
 
 
 class Limit(Part):
@@ -78,8 +78,10 @@ class CanaryJudge(Part):
     """From this score on it is marginal, below it fails."""
     step: PositiveDuration = timedelta(seconds=60)
     """Between two points of a series."""
+    interval: Duration = timedelta(0)
+    """Judge so often while a step bakes, and go back at once where that fails; 0s for its end only."""
     lookback: Duration = timedelta(0)
-    """Judge only so much before the step's end; 0s for all of the step."""
+    """Judge only so much before each judgement; 0s for all since the step began."""
     scope: str = "{service}/{slot}"
     """What a query's ``${scope}`` stands for; ``{service}``, ``{slot}`` and ``{version}`` are filled in."""
     location: str = ""
@@ -108,6 +110,9 @@ class CanaryJudge(Part):
 
     @model_validator(mode="after")
     def _ordered(self) -> CanaryJudge:
+        if self.interval and self.interval < self.step:
+            msg = f"interval: found {format_duration(self.interval)}, expected at least step, {format_duration(self.step)}"
+            raise ValueError(msg)
         if self.marginal_score > self.pass_score:
             msg = f"found marginal_score {self.marginal_score:g} above pass_score {self.pass_score:g}, expected marginal_score <= pass_score"
             raise ValueError(msg)

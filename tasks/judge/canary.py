@@ -19,6 +19,7 @@ from tasks.domain.model import Finding, Result, Slot, Verdict, Window
 from tasks.domain.pairs import MetricPair, Series, Values
 from tasks.judge.canary_config import read_config
 from tasks.judge.davy import judge_davy
+from tasks.judge.intervals import stops
 from tasks.judge.judgement import Judgement, Score
 from tasks.judge.kayenta import judge_kayenta
 from tasks.judge.pairing import pair_series
@@ -54,6 +55,14 @@ def judge_canary(
     points = (window.end - window.start) // terms.step
     pairs = pair_series(config, control, experiment, points=points)
     return _verdict(terms, config, warnings, pairs, slot=slot, start=window.start, seed=seed)
+
+
+def ends_early(terms: CanaryJudge, verdict: Verdict) -> bool:
+    """Whether a judgement in the middle of a step ends it: Kayenta's also ends where a score only meets marginal."""
+    score = verdict.findings[0].value
+    if terms.judge == "kayenta" and score is not None:
+        return stops(score, terms.marginal_score)
+    return verdict.result is Result.FAIL
 
 
 def judge_canary_again(evidence: Mapping[str, Any]) -> Verdict:
