@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deployments.watcher import Watched
-from tasks.domain.model import Outcome, Revision, Slot, Split
+from tasks.domain.model import Finding, Outcome, Result, Revision, Slot, Split, Verdict
 from tasks.domain.spec import Rolling
 from tasks.journal import journal_of
 from tasks.record import Record
@@ -181,6 +181,27 @@ def test_no_data_is_never_a_pass(world: World, strategy: str) -> None:
     bakes = [line.key for line in record().all("outcome") if line.key.startswith("bake-")]
     assert len(bakes) == 2, "extended once"
     assert shares_of(world.history)[-1] == STABLE
+
+
+@pytest.mark.parametrize(("score", "outcome"), [(100, Outcome.PROMOTED), (50, Outcome.ROLLED_BACK)])
+def test_a_canary_config_judges_within_a_step_and_ends_it_at_once_where_that_fails(
+    world: World, monkeypatch: pytest.MonkeyPatch, score: float, outcome: Outcome
+) -> None:
+    def judged(*_: object) -> Verdict:
+        finding = Finding(
+            "canary score", "candidate", Result.PASS if score > 75 else Result.FAIL, score, "so"
+        )
+        return Verdict(finding.result, (finding,))
+
+    monkeypatch.setattr("tasks.analysis.query_canary.fn", lambda *_: None)
+    monkeypatch.setattr("tasks.analysis.judge_queried", judged)
+    canary = {"config": {}, "url": "http://127.0.0.1:9", "step": "1ms", "interval": "2ms"}
+    service = make_service("canary", steps=[{"share": 5, "bake": "5ms"}], analysis={"canary": canary})
+    assert run(service).name == outcome
+    parts = [line.key for line in record().all("outcome") if line.key.startswith("judge-")]
+    expected = ["judge-candidate-5%-after-0:00:00.002000", "judge-candidate-5%-after-0:00:00.004000"]
+    assert parts == (expected if outcome is Outcome.PROMOTED else expected[:1])
+    assert world.traffic
 
 
 def test_a_bake_ends_early_once_the_version_is_proven_no_worse(world: World) -> None:
