@@ -64,7 +64,7 @@ def _sight_in_words(sight: Sight) -> str:
         return f"{sight.metric}: no traffic to tell from"
     now = f"{sight.metric} {sight.usual:.3g} {sight.unit}"
     if sight.smallest is None:
-        return f"{now} → nothing, too little traffic"
+        return f"{now} → nothing with this traffic"
     return f"{now} → {sight.smallest:.3g} {sight.unit} or more"
 
 

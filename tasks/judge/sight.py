@@ -25,6 +25,8 @@ from tasks.judge.sequential import threshold
 from tasks.judge.standings import ERROR_RATE
 from tasks.judge.words import UNITS
 
+LONG = 300
+"""Seconds of a bake from which on it is told in minutes."""
 POWER = 0.8
 """With which probability a regression has to be proven to count as seen: the usual one (Cohen, 1988)."""
 
@@ -153,7 +155,9 @@ def _requests(step: PlannedStep, usual: Usual) -> tuple[int, int]:
 
 
 def _bake(step: PlannedStep, usual: Usual, requests: float | None) -> timedelta | None:
-    """How long it takes until the new version has had so many requests, in whole seconds."""
+    """How long it takes until the new version has had so many requests, in whole seconds, or minutes."""
     if requests is None:
         return None
-    return timedelta(seconds=ceil(requests * WHOLE / (usual.request_rate * (step.share or step.copies))))
+    seconds = requests * WHOLE / (usual.request_rate * (step.share or step.copies))
+    unit = 1 if seconds < LONG else 60
+    return timedelta(seconds=ceil(seconds / unit) * unit)
