@@ -24,6 +24,7 @@ class Plain:
     upper: float = nan
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def classify_plainly(metric: MetricConfig, control: Values, experiment: Values) -> Plain:
     """One metric, with the mean ratio as its effect; neither outliers nor two constants are dealt with."""
     x, y = (_prepare(values, metric.nan) for values in (experiment, control))
@@ -32,9 +33,12 @@ def classify_plainly(metric: MetricConfig, control: Values, experiment: Values) 
     if np.array_equal(np.sort(x), np.sort(y)) or len(set(x) | set(y)) == 1:
         return Plain("Pass")
     normal = NormalDist().inv_cdf(1 - 0.02 / 2)
-    lower, upper = _bound(x, y, normal), _bound(x, y, -normal)
     ends = min(x) - max(y), max(x) - min(y)
-    estimate = _root(lambda shift: _statistic(x, y, shift), *ends)
+    try:
+        lower, upper = _bound(x, y, normal), _bound(x, y, -normal)
+        estimate = _root(lambda shift: _statistic(x, y, shift), *ends)
+    except ZeroDivisionError:
+        return Plain("Error")
     ratio = np.mean(x) / np.mean(y) if np.mean(x) and np.mean(y) else nan
     label = "Pass"
     margin, effect = 0.25 * abs(estimate), metric.effect
@@ -66,7 +70,7 @@ def _statistic(x: Values, y: Values, shift: float) -> float:
     surplus = rankdata(pooled)[:m].sum() - m * (m + 1) / 2 - m * n / 2
     ties = np.unique(pooled, return_counts=True)[1].astype(np.float64)
     within = (m + n + 1) - (ties**3 - ties).sum() / ((m + n) * (m + n - 1))
-    return float((surplus - np.sign(surplus) / 2) / sqrt(m * n / 12 * within))
+    return float(surplus - np.sign(surplus) / 2) / sqrt(m * n / 12 * within)
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:  # noqa: C901, PLR0912 - one loop, as the specification has it
