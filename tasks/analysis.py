@@ -86,7 +86,10 @@ def judge_meanwhile(release: Release, revision: Revision, share: int, span: time
     queried = query_canary(release, revision.slot, control, Window(since, since + span))
     verdict = judge_queried(release, revision.slot, terms, queried)
     show_verdict(release.name, revision, share, verdict)
-    return replace(verdict, result=Result.FAIL) if ends_early(terms, verdict) else verdict
+    if not ends_early(terms, verdict):
+        return verdict
+    findings = tuple(replace(finding, result=Result.FAIL) for finding in verdict.findings)
+    return replace(verdict, result=Result.FAIL, findings=findings)
 
 
 @dataclass(frozen=True)
