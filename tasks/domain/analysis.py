@@ -59,6 +59,9 @@ class Comparison(Part):
     """How many percent more than the other's value is still the same."""
     floor: float = Field(0.0, ge=0, allow_inf_nan=False)
     """Up to this value, in the metric's unit, the candidate is good whatever the other does."""
+    dispersion: float | None = Field(None, ge=1, allow_inf_nan=False)
+    """How many errors or slow requests come together by one cause at most; learnt where it is left out,
+    which is too bold about the first bursts."""
     detect: float | None = Field(None, gt=0, allow_inf_nan=False)
     """A candidate this bad, in the metric's unit, must be found by every judged step."""
 

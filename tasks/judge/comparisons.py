@@ -118,4 +118,5 @@ def _shown(terms: Terms, standing: Standing) -> Mapping[str, Any]:
         "log_worse": standing.log_worse,
         "log_same": standing.log_same,
         "threshold": terms.threshold,
+        "dispersion": standing.dispersion,
     }

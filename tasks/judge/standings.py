@@ -79,6 +79,7 @@ class Standing:
         requests: Of the candidate and of the other.
         log_worse: Natural logarithm of the e-value that the candidate is worse than allowed.
         log_same: Likewise, that it is not.
+        dispersion: How many errors or slow requests are taken to come together.
     """
 
     metric: str
@@ -87,6 +88,7 @@ class Standing:
     requests: tuple[int, int]
     log_worse: float
     log_same: float
+    dispersion: float
 
 
 class ErrorRates:
@@ -95,7 +97,8 @@ class ErrorRates:
     def __init__(self, terms: Terms) -> None:
         compared = terms.compare[ERROR_RATE]
         self._terms = terms
-        self._test = CountTest(np.array([compared.tolerance / 100]), np.array([compared.floor / 100]))
+        ratio, floor = np.array([compared.tolerance / 100]), np.array([compared.floor / 100])
+        self._test = CountTest(ratio, floor, compared.dispersion)
         self._totals = np.zeros(4)
         self._pending = np.zeros(4)
 
@@ -126,6 +129,7 @@ class ErrorRates:
             (int(requests), int(others)),
             float(self._test.log_worse[0]),
             float(self._test.log_equivalent[0]),
+            float(self._test.dispersion[0]),
         )
 
 
@@ -153,15 +157,13 @@ class Latencies:
 
     def standings(self) -> Iterator[Standing]:
         """The quantiles, in milliseconds."""
+        requests = [int(counts[-1]) if len(counts) else 0 for counts in self._counts]
         for index, (name, q) in enumerate(zip(self._compared, self._quantiles, strict=True)):
-            log_worse, log_same = (
-                (float(self._test.log_worse[index]), float(self._test.log_equivalent[index]))
-                if self._test
-                else (-inf, -inf)
-            )
+            test = self._test
+            proof = (test.log_worse, test.log_equivalent, test.dispersion) if test else None
+            told = [float(values[index]) for values in proof] if proof else [0.0, 0.0, 1.0]
             candidate, other = (self._estimate(counts, q) for counts in self._counts)
-            requests = [int(counts[-1]) if len(counts) else 0 for counts in self._counts]
-            yield Standing(name, candidate, other, (requests[0], requests[1]), log_worse, log_same)
+            yield Standing(name, candidate, other, (requests[0], requests[1]), *told)
 
     def _take(self, counts: Values) -> None:
         """One interval: as with errors, intervals are added up until both sides have requests."""
@@ -179,6 +181,7 @@ class Latencies:
             np.array([one.tolerance / 100 for one in self._compared.values()]),
             np.array([one.floor for one in self._compared.values()]),
             _milliseconds(bounds),
+            max((one.dispersion for one in self._compared.values() if one.dispersion), default=None),
         )
 
     def _shared_bounds(self, frame: pd.DataFrame) -> list[str]:

@@ -257,8 +257,21 @@ def test_the_schema_is_json_for_editors() -> None:
 
 @pytest.mark.parametrize(
     "verb",
-    ["", "up", "down", "release", "plan", "status", "abort", "rollback", "schema", "demo"]
-    + ["judge", "backtest", "report"],
+    [
+        "",
+        "up",
+        "down",
+        "release",
+        "plan",
+        "status",
+        "abort",
+        "rollback",
+        "schema",
+        "demo",
+        "judge",
+        "backtest",
+        "report",
+    ],
 )
 def test_every_verb_has_help(verb: str) -> None:
     found = davy(*verb.split(), "--help")

@@ -165,3 +165,11 @@ def test_judging_the_evidence_again_gives_the_same_verdict() -> None:
     evidence = json.loads(json.dumps({**verdict.evidence, "compared": evidence_of(samples)}))
     assert compare_again(evidence) == replace(compare_again(evidence), findings=verdict.findings)
     assert compare_again(evidence).evidence["comparisons"] == verdict.evidence["comparisons"]
+
+
+def test_latencies_that_nobody_measured_are_not_known_and_leave_json_behind() -> None:
+    held = comparing(latency_p99={"tolerance": 25})
+    held.feed(frame(candidate_requests=50, candidate_errors=0, baseline_requests=50, baseline_errors=0))
+    verdict = held.verdict()
+    assert verdict.result is Result.INCONCLUSIVE
+    json.dumps(verdict.evidence, allow_nan=False)
