@@ -7,6 +7,7 @@ same answer. Traffic is taken to be even, and the regression to be there from th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from math import ceil, exp, log
 
 import numpy as np
@@ -35,22 +36,38 @@ Draw = Callable[[np.random.Generator, Requests], Sequence[Array]]
 """Draws one interval's increments for all paths."""
 
 
+@dataclass(frozen=True)
+class Proof:
+    """What has to be proven, and how surely.
+
+    Attributes:
+        ratio: By how much the candidate's value may exceed the other's, relative.
+        floor: Up to this value, in the metric's unit, nothing is worse.
+        threshold: Of the evidence; see `sequential.threshold`.
+        power: With which probability it is to be proven (Cohen, 1988).
+    """
+
+    ratio: float
+    floor: float
+    threshold: float
+    power: float = 0.8
+
+    def tolerated(self, usual: float) -> float:
+        """The largest value of a candidate that is not worse than *usual*."""
+        return max((1 + self.ratio) * usual, self.floor)
+
+
 def smallest_detectable_rate(
     other_rate: float,
     candidate_requests: int,
     other_requests: int,
     *,
-    ratio: float,
-    floor: float,
-    log_threshold: float,
-    power: float = 0.8,
+    proof: Proof,
 ) -> float | None:
     """The smallest error rate of a candidate that `CountTest` proves to be worse within so many requests.
 
     Args:
-        other_rate: 0 to 1, as are `floor` and the answer.
-        log_threshold: See `sequential.threshold`.
-        power: With which probability it is proven.
+        other_rate: 0 to 1, as is the answer.
 
     Returns:
         None where even a candidate that always errs is not.
@@ -58,10 +75,10 @@ def smallest_detectable_rate(
     looks = _within(candidate_requests, other_requests)
 
     def found(rate: float) -> bool:
-        shares = _proven(_count_test(ratio, floor), _rates(rate, other_rate), looks, log_threshold)
-        return any(share >= power for share in shares)
+        shares = _proven(_count_test(proof), _rates(rate, other_rate), looks, proof)
+        return any(share >= proof.power for share in shares)
 
-    least = max((1 + ratio) * other_rate, floor, 0.01 / max(candidate_requests, 1))
+    least = max(proof.tolerated(other_rate), 0.01 / max(candidate_requests, 1))
     return _smallest(found, least, 1.0)
 
 
@@ -70,25 +87,22 @@ def requests_needed(
     candidate_rate: float,
     share_ratio: float,
     *,
-    ratio: float,
-    floor: float,
-    log_threshold: float,
-    power: float = 0.8,
+    proof: Proof,
 ) -> int | None:
     """How many requests a candidate must answer until `CountTest` proves it to be worse.
 
     Args:
-        other_rate: 0 to 1, as are `candidate_rate` and `floor`.
+        other_rate: 0 to 1, as is `candidate_rate`.
         share_ratio: Requests of the other for each one of the candidate.
 
     Returns:
         None for a rate that is tolerated, or where `MOST` requests do not suffice.
     """
-    if candidate_rate <= max((1 + ratio) * other_rate, floor):
+    if candidate_rate <= proof.tolerated(other_rate):
         return None
     looks = _growing(share_ratio)
-    shares = _proven(_count_test(ratio, floor), _rates(candidate_rate, other_rate), looks, log_threshold)
-    return _reached(shares, looks, power)
+    shares = _proven(_count_test(proof), _rates(candidate_rate, other_rate), looks, proof)
+    return _reached(shares, looks, proof.power)
 
 
 def smallest_detectable_quantile(
@@ -98,10 +112,7 @@ def smallest_detectable_quantile(
     candidate_requests: int,
     other_requests: int,
     *,
-    ratio: float,
-    floor: float,
-    log_threshold: float,
-    power: float = 0.8,
+    proof: Proof,
 ) -> float | None:
     """The smallest quantile of a candidate, in ms, that `QuantileTest` proves to be worse within so many requests.
 
@@ -110,7 +121,6 @@ def smallest_detectable_quantile(
     Args:
         bounds: Upper bounds of the buckets in ms, growing, the last one infinite.
         counts: How many of the other's latencies are at most at each bound.
-        floor: In ms.
 
     Returns:
         None where none can be proven, or the other's own quantile is not known.
@@ -122,8 +132,8 @@ def smallest_detectable_quantile(
 
     def found(factor: float) -> bool:
         draw = _latencies(bounds, counts, factor)
-        shares = _proven(_quantile_test(q, ratio, floor, bounds), draw, looks, log_threshold)
-        return any(share >= power for share in shares)
+        shares = _proven(_quantile_test(q, proof, bounds), draw, looks, proof)
+        return any(share >= proof.power for share in shares)
 
     factor = _smallest(found, 1.0, SLOWEST)
     return None if factor is None else factor * usual
@@ -136,10 +146,7 @@ def quantile_requests_needed(
     candidate_quantile: float,
     share_ratio: float,
     *,
-    ratio: float,
-    floor: float,
-    log_threshold: float,
-    power: float = 0.8,
+    proof: Proof,
 ) -> int | None:
     """How many requests a candidate must answer until `QuantileTest` proves it to be worse.
 
@@ -147,20 +154,19 @@ def quantile_requests_needed(
         candidate_quantile: In ms; the rest is as in `smallest_detectable_quantile` and `requests_needed`.
     """
     usual = _quantile(bounds, counts, q)
-    if usual is None or candidate_quantile <= max((1 + ratio) * usual, floor):
+    if usual is None or candidate_quantile <= proof.tolerated(usual):
         return None
     looks, draw = _growing(share_ratio), _latencies(bounds, counts, candidate_quantile / usual)
-    return _reached(
-        _proven(_quantile_test(q, ratio, floor, bounds), draw, looks, log_threshold), looks, power
-    )
+    return _reached(_proven(_quantile_test(q, proof, bounds), draw, looks, proof), looks, proof.power)
 
 
-def _count_test(ratio: float, floor: float) -> CountTest:
-    return CountTest(np.full(PATHS, ratio), np.full(PATHS, floor), LEARNT)
+def _count_test(proof: Proof) -> CountTest:
+    return CountTest(np.full(PATHS, proof.ratio), np.full(PATHS, proof.floor), LEARNT)
 
 
-def _quantile_test(q: float, ratio: float, floor: float, bounds: Array) -> QuantileTest:
-    return QuantileTest(np.full(PATHS, q), np.full(PATHS, ratio), np.full(PATHS, floor), bounds, 1.0)
+def _quantile_test(q: float, proof: Proof, bounds: Array) -> QuantileTest:
+    quantile, ratio, floor = (np.full(PATHS, of) for of in (q, proof.ratio, proof.floor))
+    return QuantileTest(quantile, ratio, floor, bounds, dispersion=1.0)
 
 
 def _within(candidate_requests: float, other_requests: float) -> list[Requests]:
@@ -215,13 +221,13 @@ def _quantile(bounds: Array, counts: Array, q: float) -> float | None:
 
 
 def _proven(
-    test: CountTest | QuantileTest, draw: Draw, looks: Sequence[Requests], log_threshold: float
+    test: CountTest | QuantileTest, draw: Draw, looks: Sequence[Requests], proof: Proof
 ) -> Iterator[float]:
     """After each look, the part of all paths on which the candidate has been proven to be worse."""
     random, proven = np.random.default_rng(SEED), np.zeros(PATHS, dtype=bool)
     for requests in looks:
         test.update(*draw(random, requests))
-        proven |= test.log_worse >= log_threshold
+        proven |= test.log_worse >= proof.threshold
         yield float(proven.mean())
 
 

@@ -14,21 +14,20 @@ from tasks.domain.model import Slot
 from tasks.domain.pairs import Values
 from tasks.domain.plan import Plan, PlannedStep
 from tasks.domain.units import WHOLE
+from tasks.judge import sequential
 from tasks.judge.limits import buckets_of, figures_of, quantile
 from tasks.judge.power import (
+    Proof,
     quantile_requests_needed,
     requests_needed,
     smallest_detectable_quantile,
     smallest_detectable_rate,
 )
-from tasks.judge.sequential import threshold
 from tasks.judge.standings import ERROR_RATE
 from tasks.judge.words import UNITS
 
 LONG = 300
 """Seconds of a bake from which on it is told in minutes."""
-POWER = 0.8
-"""With which probability a regression has to be proven to count as seen: the usual one (Cohen, 1988)."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Sight:
 
     Attributes:
         usual: What stable has now; None where there is no traffic to tell.
-        smallest: The smallest value of the candidate that is proven worse with the probability `POWER`;
+        smallest: The smallest value of the candidate that is proven worse with the probability `Proof.power`;
             None where not even the worst is.
         bake: How long the step would have to bake to see `detect`; None where no time is enough, or nothing asked.
     """
@@ -84,35 +83,26 @@ def usual_of(frame: pd.DataFrame, slot: Slot) -> Usual | None:
 def sights_of(plan: Plan, usual: Usual | None, analysis: Analysis) -> Iterator[Sight]:
     """What each step with two versions side by side can see of each metric that is compared."""
     count = plan.compared * len(analysis.compare)
-    proof = threshold(analysis.error_probability / 100, count) if count else 0.0
+    proof = sequential.threshold(analysis.error_probability / 100, count) if count else 0.0
     for step in plan.steps:
         for metric, asked in analysis.compare.items() if step.beside else ():
             yield _sight(step, metric, asked, usual, proof)
 
 
-def _sight(step: PlannedStep, metric: str, asked: Comparison, usual: Usual | None, proof: float) -> Sight:
+def _sight(step: PlannedStep, metric: str, asked: Comparison, usual: Usual | None, threshold: float) -> Sight:
     blind = Sight(step, metric, UNITS[metric].strip(), None, None, asked.detect, None)
     if usual is None:
         return blind
-    return (_rate if metric == ERROR_RATE else _latency)(blind, asked, usual, proof)
+    return (_rate if metric == ERROR_RATE else _latency)(blind, asked, usual, threshold)
 
 
-def _rate(blind: Sight, asked: Comparison, usual: Usual, proof: float) -> Sight:
+def _rate(blind: Sight, asked: Comparison, usual: Usual, threshold: float) -> Sight:
     """Percent outside, 0 to 1 in the tests."""
     candidate, other = _requests(blind.step, usual)
-    rate, ratio, floor = usual.error_rate, asked.tolerance / 100, asked.floor / 100
-    smallest = smallest_detectable_rate(
-        rate, candidate, other, ratio=ratio, floor=floor, log_threshold=proof, power=POWER
-    )
-    needed = asked.detect and requests_needed(
-        rate,
-        asked.detect / 100,
-        other / max(candidate, 1),
-        ratio=ratio,
-        floor=floor,
-        log_threshold=proof,
-        power=POWER,
-    )
+    rate, proof = usual.error_rate, Proof(asked.tolerance / 100, asked.floor / 100, threshold)
+    smallest = smallest_detectable_rate(rate, candidate, other, proof=proof)
+    ratio = other / max(candidate, 1)
+    needed = asked.detect and requests_needed(rate, asked.detect / 100, ratio, proof=proof)
     return replace(
         blind,
         usual=100 * rate,
@@ -121,27 +111,15 @@ def _rate(blind: Sight, asked: Comparison, usual: Usual, proof: float) -> Sight:
     )
 
 
-def _latency(blind: Sight, asked: Comparison, usual: Usual, proof: float) -> Sight:
+def _latency(blind: Sight, asked: Comparison, usual: Usual, threshold: float) -> Sight:
     """Milliseconds; nothing is known without buckets."""
     bounds, counts, q = usual.bounds, usual.counts, int(blind.metric.removeprefix("latency_p")) / 100
     if not len(bounds) or not counts[-1]:
         return blind
     candidate, other = _requests(blind.step, usual)
-    ratio, floor = asked.tolerance / 100, asked.floor
-    smallest = smallest_detectable_quantile(
-        bounds, counts, q, candidate, other, ratio=ratio, floor=floor, log_threshold=proof, power=POWER
-    )
-    needed = asked.detect and quantile_requests_needed(
-        bounds,
-        counts,
-        q,
-        asked.detect,
-        other / max(candidate, 1),
-        ratio=ratio,
-        floor=floor,
-        log_threshold=proof,
-        power=POWER,
-    )
+    proof, ratio = Proof(asked.tolerance / 100, asked.floor, threshold), other / max(candidate, 1)
+    smallest = smallest_detectable_quantile(bounds, counts, q, candidate, other, proof=proof)
+    needed = asked.detect and quantile_requests_needed(bounds, counts, q, asked.detect, ratio, proof=proof)
     value, _ = quantile(bounds, counts, q)
     return replace(blind, usual=value, smallest=smallest, bake=_bake(blind.step, usual, needed))
 

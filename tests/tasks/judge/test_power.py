@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tasks.judge.power import (
+    Proof,
     quantile_requests_needed,
     requests_needed,
     smallest_detectable_quantile,
@@ -81,9 +82,7 @@ def power_of_quantiles(scale: float, requests: tuple[int, int], q: float, ratio:
 def test_the_smallest_detectable_rate_is_detected_as_often_as_promised(
     other_rate: float, requests: int, other_requests: int, ratio: float, floor: float
 ) -> None:
-    rate = smallest_detectable_rate(
-        other_rate, requests, other_requests, ratio=ratio, floor=floor, log_threshold=PROOF
-    )
+    rate = smallest_detectable_rate(other_rate, requests, other_requests, proof=Proof(ratio, floor, PROOF))
 
     assert rate
     assert rate > max((1 + ratio) * other_rate, floor)
@@ -92,7 +91,7 @@ def test_the_smallest_detectable_rate_is_detected_as_often_as_promised(
 
 @pytest.mark.parametrize(("other_rate", "share_ratio"), [(0.01, 1.0), (0.01, 9.0), (0.0, 1.0)])
 def test_the_requests_needed_suffice_as_often_as_promised(other_rate: float, share_ratio: float) -> None:
-    needed = requests_needed(other_rate, 0.03, share_ratio, ratio=0.25, floor=0.002, log_threshold=PROOF)
+    needed = requests_needed(other_rate, 0.03, share_ratio, proof=Proof(0.25, 0.002, PROOF))
 
     assert needed
     requests = round(needed, -2), round(needed * share_ratio, -2)
@@ -101,9 +100,7 @@ def test_the_requests_needed_suffice_as_often_as_promised(other_rate: float, sha
 
 @pytest.mark.parametrize(("q", "ratio"), [(0.5, 0.0), (0.95, 0.2)])
 def test_the_smallest_detectable_quantile_is_detected_as_often_as_promised(q: float, ratio: float) -> None:
-    latency = smallest_detectable_quantile(
-        BOUNDS, COUNTS, q, 2000, 4000, ratio=ratio, floor=0.0, log_threshold=PROOF
-    )
+    latency = smallest_detectable_quantile(BOUNDS, COUNTS, q, 2000, 4000, proof=Proof(ratio, 0.0, PROOF))
 
     usual = usual_quantile(q)
     assert latency
@@ -114,19 +111,17 @@ def test_the_smallest_detectable_quantile_is_detected_as_often_as_promised(q: fl
 def test_the_requests_needed_for_a_latency_suffice_as_often_as_promised() -> None:
     usual = usual_quantile(0.95)
 
-    needed = quantile_requests_needed(
-        BOUNDS, COUNTS, 0.95, 2 * usual, 1.0, ratio=0.1, floor=0.0, log_threshold=PROOF
-    )
+    needed = quantile_requests_needed(BOUNDS, COUNTS, 0.95, 2 * usual, 1.0, proof=Proof(0.1, 0.0, PROOF))
 
     assert needed
     assert power_of_quantiles(2.0, (needed, needed), 0.95, 0.1) == ABOUT
 
 
 def test_what_cannot_be_shown_is_said_to_be_so() -> None:
-    ask_rate = partial(smallest_detectable_rate, ratio=0.0, floor=0.0, log_threshold=PROOF)
-    ask_requests = partial(requests_needed, share_ratio=1.0, ratio=0.5, floor=0.01, log_threshold=PROOF)
-    ask_latency = partial(smallest_detectable_quantile, ratio=0.0, floor=0.0, log_threshold=PROOF)
-    ask_for_latency = partial(quantile_requests_needed, ratio=0.0, floor=0.0, log_threshold=PROOF)
+    ask_rate = partial(smallest_detectable_rate, proof=Proof(0.0, 0.0, PROOF))
+    ask_requests = partial(requests_needed, share_ratio=1.0, proof=Proof(0.5, 0.01, PROOF))
+    ask_latency = partial(smallest_detectable_quantile, proof=Proof(0.0, 0.0, PROOF))
+    ask_for_latency = partial(quantile_requests_needed, proof=Proof(0.0, 0.0, PROOF))
 
     assert ask_rate(0.01, 3, 3) is None  # too few requests for anything
     assert ask_rate(0.01, 0, 0) is None
@@ -141,6 +136,6 @@ def test_what_cannot_be_shown_is_said_to_be_so() -> None:
 
 
 def test_the_same_question_gets_the_same_answer() -> None:
-    ask = partial(smallest_detectable_rate, 0.01, 2000, 2000, ratio=0.1, floor=0.0, log_threshold=PROOF)
+    ask = partial(smallest_detectable_rate, 0.01, 2000, 2000, proof=Proof(0.1, 0.0, PROOF))
 
     assert ask() == ask()
