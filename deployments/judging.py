@@ -20,7 +20,7 @@ from tasks.judge.canary import JUDGES, plain
 from tasks.judge.canary_config import JUDGES as KAYENTAS
 from tasks.judge.canary_config import read_config
 from tasks.judge.intervals import few_points
-from tasks.judge.judgement import GroupScore, Judgement, MetricResult, Score, Stats
+from tasks.judge.judgement import Classification, GroupScore, Judgement, MetricResult, Score, Stats
 from tasks.judge.words import number
 
 EXIT_CODES = {Score.PASS: 0, Score.FAIL: 3, Score.MARGINAL: 5, Score.INCONCLUSIVE: 6}
@@ -161,7 +161,8 @@ def print_judgement(console: Console, judgement: Judgement, thresholds: Threshol
     """For people: the verdict in a sentence, then groups and metrics."""
     colour = COLOURS[judgement.classification]
     console.print(
-        f"[bold {colour}]{judgement.classification}[/], by the {judgement.judge} judge: {escape(judgement.reason)}"
+        f"[bold {colour}]{judgement.classification}[/], by the {judgement.judge} judge: {escape(judgement.reason)}",
+        soft_wrap=True,
     )
     console.print(
         f"score {judgement.score:g} of 100; {thresholds.passing:g} passes, {thresholds.marginal:g} is marginal",
@@ -171,6 +172,9 @@ def print_judgement(console: Console, judgement: Judgement, thresholds: Threshol
         console.print(_group_table(judgement.groups))
     if judgement.results:
         console.print(_result_table(judgement.results))
+    for result in judgement.results:
+        if result.classification is not Classification.PASS:
+            console.print(f"{result.classification}: {escape(result.reason or result.name)}", soft_wrap=True)
     for warning in judgement.warnings:
         console.print(f"[yellow]![/] {escape(warning)}")
 
@@ -185,7 +189,7 @@ def _group_table(groups: Sequence[GroupScore]) -> Table:
 
 
 def _result_table(results: Sequence[MetricResult]) -> Table:
-    columns = ("metric", "verdict", "ratio", "shift", "experiment mean (points)", "control", "why")
+    columns = ("metric", "verdict", "ratio", "shift", "experiment mean (points)", "control")
     table = Table(*columns, box=None, header_style="dim")
     for result in results:
         table.add_row(*map(escape, _row(result)), style="dim" if result.muted else None)
@@ -203,7 +207,6 @@ def _row(result: MetricResult) -> tuple[str, ...]:
         f"{number(shift.lower)} to {number(shift.upper)}" if shift else "-",
         _told(result.experiment),
         _told(result.control),
-        result.reason,
     )
 
 
