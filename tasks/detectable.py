@@ -32,7 +32,7 @@ def sights(service: ServiceFile, stable: Revision, plan: Plan) -> list[Sight]:
         usual = usual_of(frame, stable.slot)
     except TransientError:
         usual = None
-    return list(sights_of(plan, usual, service.analysis))
+    return list(sights_of(service, plan, usual))
 
 
 def refuse_blind(service: ServiceFile, stable: Revision | None, replicas: int) -> None:

@@ -6,6 +6,7 @@ each failed check, so that a watcher that was restarted counts on.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tasks.domain.errors import TransientError
-from tasks.domain.model import Health, Result, Slot, Verdict, Window
+from tasks.domain.model import Finding, Health, Result, Slot, Verdict, Window
 from tasks.domain.plan import plan_of
 from tasks.fleets import open_fleet
 from tasks.metrics import open_metrics
@@ -23,6 +24,9 @@ if TYPE_CHECKING:  # pandas doubles a runner's memory, so only those import it w
     import pandas as pd
 
     from tasks.judge.comparisons import Comparing
+
+
+log = logging.getLogger("davy.guard")
 
 
 class Guard:
@@ -48,17 +52,27 @@ class Guard:
         start = max(since, now - record.service.analysis.window)
         if since != self._since:
             self._since, self._comparing = since, compare(record)
-        if self._comparing is None:
-            return judge_slots(record, record.exposed, seen_in(record, Window(start, now)))
-        unseen = self._comparing.until or since
+        unseen = (self._comparing.until or since) if self._comparing else start
         frame = seen_in(record, Window(min(start, unseen), now))
-        self._comparing.feed(frame)
         recent = frame[frame.index > start] if unseen < start else frame
         by_limits = judge_slots(record, record.exposed, recent)
-        compared = self._comparing.verdict()
-        if compared.result is Result.FAIL:
-            compared = with_samples(compared, seen_in(record, Window(since, now)))
-        return join(by_limits, compared)
+        if self._comparing is None:
+            return by_limits
+        return join(by_limits, self._compared(self._comparing, record, frame, Window(since, now)))
+
+    def _compared(self, comparing: Comparing, record: Record, frame: pd.DataFrame, whole: Window) -> Verdict:
+        """What is proven by now; limits are held whatever trouble a comparison meets."""
+        try:
+            comparing.feed(frame)
+            verdict = comparing.verdict()
+        except Exception as trouble:  # no sample may switch the guard off
+            log.exception("%s: could not be compared", record.release)
+            reason = f"the comparison with {comparing.terms.other} failed: {trouble}"
+            finding = Finding("comparison", comparing.terms.candidate, Result.INCONCLUSIVE, None, reason)
+            return Verdict(Result.INCONCLUSIVE, (finding,))
+        if verdict.result is Result.FAIL:
+            return with_samples(verdict, seen_in(record, whole))
+        return verdict
 
     @property
     def is_same(self) -> bool:
@@ -73,15 +87,13 @@ def compare(record: Record) -> Comparing | None:
         None where only one version has traffic, or the service file compares nothing.
     """
     from tasks.judge.comparisons import Comparing  # noqa: PLC0415 - as above
-    from tasks.judge.sequential import threshold  # noqa: PLC0415
-    from tasks.judge.standings import Terms  # noqa: PLC0415
+    from tasks.judge.standings import Terms, proof_of  # noqa: PLC0415
 
     asked = {str(metric): terms for metric, terms in record.service.analysis.compare.items()}
     other = beside(record)
     if not asked or other is None:
         return None
-    plan = plan_of(record.service, record.opening.replicas)
-    proof = threshold(record.service.analysis.error_probability / 100, plan.compared * len(asked))
+    proof = proof_of(record.service, plan_of(record.service, record.opening.replicas))
     slot = record.exposed[0]
     return Comparing(Terms(asked, slot, other, proof, mirrored=is_mirrored(record, slot)))
 

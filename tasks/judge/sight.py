@@ -9,12 +9,12 @@ from math import ceil
 
 import pandas as pd
 
-from tasks.domain.analysis import Analysis, Comparison
+from tasks.domain.analysis import Comparison
 from tasks.domain.model import Slot
 from tasks.domain.pairs import Values
 from tasks.domain.plan import Plan, PlannedStep
+from tasks.domain.spec import ServiceFile
 from tasks.domain.units import WHOLE
-from tasks.judge import sequential
 from tasks.judge.limits import buckets_of, figures_of, quantile
 from tasks.judge.power import (
     Proof,
@@ -23,7 +23,7 @@ from tasks.judge.power import (
     smallest_detectable_quantile,
     smallest_detectable_rate,
 )
-from tasks.judge.standings import ERROR_RATE
+from tasks.judge.standings import ERROR_RATE, proof_of
 from tasks.judge.words import UNITS
 
 LONG = 300
@@ -80,13 +80,11 @@ def usual_of(frame: pd.DataFrame, slot: Slot) -> Usual | None:
     return Usual(figures.request_rate, figures.error_rate / 100, *buckets_of(frame, slot))
 
 
-def sights_of(plan: Plan, usual: Usual | None, analysis: Analysis) -> Iterator[Sight]:
+def sights_of(service: ServiceFile, plan: Plan, usual: Usual | None) -> Iterator[Sight]:
     """What each step with two versions side by side can see of each metric that is compared."""
-    count = plan.compared * len(analysis.compare)
-    proof = sequential.threshold(analysis.error_probability / 100, count) if count else 0.0
     for step in plan.steps:
-        for metric, asked in analysis.compare.items() if step.beside else ():
-            yield _sight(step, metric, asked, usual, proof)
+        for metric, asked in service.analysis.compare.items() if step.beside else ():
+            yield _sight(step, metric, asked, usual, proof_of(service, plan))
 
 
 def _sight(step: PlannedStep, metric: str, asked: Comparison, usual: Usual | None, threshold: float) -> Sight:

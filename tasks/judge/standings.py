@@ -18,10 +18,12 @@ import pandas as pd
 from tasks.domain.analysis import Comparison
 from tasks.domain.model import Slot
 from tasks.domain.pairs import Values
+from tasks.domain.plan import Plan
+from tasks.domain.spec import ServiceFile
 from tasks.judge.evidence import columns_of
 from tasks.judge.limits import quantile
 from tasks.judge.quantiles import QuantileTest
-from tasks.judge.sequential import CountTest
+from tasks.judge.sequential import CountTest, threshold
 
 CONFIDENCE = 0.95
 """Of the intervals that are shown."""
@@ -30,13 +32,22 @@ ERROR_RATE = "error_rate"
 BUCKET = "le:"
 
 
+def proof_of(service: ServiceFile, plan: Plan) -> float:
+    """The evidence that proves something, so that a whole release errs as its service file states.
+
+    Each metric is compared anew at each share, and while testers come before all users.
+    """
+    shares = max(plan.compared + bool(service.matches), 1)
+    return threshold(service.analysis.error_probability / 100, shares * len(service.analysis.compare))
+
+
 @dataclass(frozen=True)
 class Terms:
     """What is compared with what.
 
     Attributes:
         mirrored: The candidate's numbers are of copies that it answered in place of users' requests.
-        threshold: Natural logarithm of the e-value that proves something; see `sequential.threshold`.
+        threshold: Natural logarithm of the e-value that proves something; see `proof_of`.
     """
 
     compare: Mapping[str, Comparison]

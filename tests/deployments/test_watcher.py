@@ -115,6 +115,35 @@ def test_a_proof_that_nothing_is_worse_is_written_once_where_it_may_end_a_bake(
     carrier.let_go()
 
 
+def test_a_comparison_that_fails_leaves_limits_in_force(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError
+
+    monkeypatch.setattr("tasks.judge.comparisons.Comparing.feed", broken)
+    under_way()
+    fine = Guard().check(record())
+    assert fine.result is Result.INCONCLUSIVE  # never a pass
+    assert "the comparison with blue failed" in fine.reason
+    world.errors["v2"] = 0.5
+    assert look().outcome is Outcome.ROLLED_BACK
+
+
+def test_testers_requests_are_guarded_where_no_step_of_the_plan_compares(world: World) -> None:
+    matches = [{"header": "x-tester", "value": "yes"}]
+    carrier = open_release("r1", "blue-green", make_service("blue-green", matches=matches), "v2")
+    green = Revision("shop", Slot.GREEN, "v2")
+    carrier.fleet.deploy(green, 3, carrier.lease)
+    carrier.publish(green)
+    carrier.send(carrier.release.between(Split.all_to(Slot.BLUE), Slot.GREEN))
+    guard = Guard()
+    assert guard.check(record()).result is Result.INCONCLUSIVE
+    assert guard._comparing is not None
+    assert world.traffic
+    carrier.let_go()
+
+
 def test_a_replica_that_is_down_counts_even_before_it_is_back(world: World) -> None:
     under_way()
     dead = world.running[CANDIDATE][0]

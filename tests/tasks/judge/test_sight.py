@@ -32,7 +32,7 @@ def service(steps: list[dict[str, object]], **compare: dict[str, float]) -> Serv
 
 def see(one: ServiceFile, *, rate: float = 50, errors: float = 0.002) -> list[Sight]:
     usual = Usual(rate, errors, BOUNDS, COUNTS)
-    return list(sights_of(plan_of(one, 4), usual, one.analysis))
+    return list(sights_of(one, plan_of(one, 4), usual))
 
 
 def test_a_longer_bake_sees_a_smaller_regression() -> None:
@@ -72,7 +72,7 @@ def test_what_is_allowed_can_never_be_seen() -> None:
 
 def test_without_traffic_nothing_is_known_and_what_is_asked_for_is_not_seen() -> None:
     one = service([{"share": 25, "bake": "10m"}], error_rate={"detect": 1})
-    (sight,) = sights_of(plan_of(one, 4), None, one.analysis)
+    (sight,) = sights_of(one, plan_of(one, 4), None)
     assert (sight.usual, sight.smallest, sight.is_blind) == (None, None, True)
 
 
