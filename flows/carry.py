@@ -17,6 +17,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
+from flows.outlive import outlive_runner
 from tasks.artifacts import show_report
 from tasks.domain.errors import (
     ConflictError,
@@ -58,6 +59,7 @@ def carry_out(
     Returns:
         The state that the flow ends in: Completed, Failed or Cancelled, named by the outcome.
     """
+    outlive_runner()
     release_id = release_id or f"{service.service}-{str(flow_run.id)[:8]}"
     journal = journal_of(service.service, release_id)
     if journal.exists():

@@ -9,6 +9,7 @@ from prefect import flow, get_client
 from prefect.client.schemas.objects import State
 from prefect.states import AwaitingRetry, Completed
 
+from flows.outlive import outlive_runner
 from tasks.domain.model import Outcome
 from tasks.journal import journal_of
 from tasks.record import Record
@@ -24,6 +25,7 @@ def way_back(run: str, state: str, parameters: dict[str, Any]) -> State[None]:
         state: The name of the state that it came to.
         parameters: What that run was started with.
     """
+    outlive_runner()
     run = run.removeprefix("prefect.flow-run.")
     service = parameters["service"]
     name = service if isinstance(service, str) else service["service"]
