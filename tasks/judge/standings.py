@@ -221,7 +221,8 @@ def _rate(errors: float, requests: float) -> Estimate:
     rate, square = errors / requests, NORMAL**2 / requests
     middle = (rate + square / 2) / (1 + square)
     half = NORMAL * sqrt(rate * (1 - rate) / requests + square / (4 * requests)) / (1 + square)
-    return Estimate(100 * rate, 100 * max(middle - half, 0.0), 100 * min(middle + half, 1.0))
+    lower = max(middle - half, 0.0) if errors else 0.0
+    return Estimate(100 * rate, 100 * lower, 100 * min(middle + half, 1.0))
 
 
 def _bound(bucket: str) -> float:

@@ -58,7 +58,7 @@ def test_a_clearly_worse_error_rate_fails_with_both_figures() -> None:
     verdict = held.verdict()
     assert verdict.result is Result.FAIL
     assert verdict.reason.startswith("error_rate of candidate is 6 % (")
-    assert "of baseline 0 % (" in verdict.reason
+    assert "of baseline 0 % (0 to " in verdict.reason
     assert "20 % more and 0.5 %" in verdict.reason
 
 
