@@ -96,7 +96,7 @@ def run(console: Console, *, keep: bool) -> int:
         services = {name: ready(load(EXAMPLES / f"shop-{name}.yaml")) for name in STRATEGIES}
         console.print("\n[bold]The first version of four services[/]")
         together(console, services, dict.fromkeys(STRATEGIES, FIRST))
-        urls = [f"http://127.0.0.1:{service.router.port}" for service in services.values()]
+        urls = [f"http://127.0.0.1:{service.envoy.port}" for service in services.values()]
         record = settings().root / "load.jsonl"
         console.print(f"\n[bold]Users arrive: {RATE * len(urls)} requests a second[/]")
         with Load(urls, rate=RATE, seconds=LOAD_AT_MOST.total_seconds(), record=record):
@@ -144,7 +144,7 @@ def a_stack_of_its_own(console: Console, *, keep: bool) -> Iterator[None]:
 
 def ready(service: ServiceFile) -> ServiceFile:
     """The service on ports that are free: its own where they are."""
-    router = service.router
+    router = service.envoy
     update = {"port": free_port(router.port)}
     if router.preview_port:
         update["preview_port"] = free_port(router.preview_port)
@@ -203,7 +203,7 @@ def show(service: ServiceFile, load_record: Path, record: Record, expected: Outc
     seen = observe(
         settings().root / "logs" / f"{service.service}.access.log", service.service, window, stays(record)
     )
-    lost = experience(load_record, window, f"http://127.0.0.1:{service.router.port}").failures
+    lost = experience(load_record, window, f"http://127.0.0.1:{service.envoy.port}").failures
     return Shown(service.strategy, record.opening.version, expected, record, seen, len(lost))  # type: ignore[attr-defined]
 
 

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from tasks.domain.errors import FaultsError, InputError
-from tasks.domain.parts import Part
+from tasks.domain.kubernetes import KubernetesFleet
+from tasks.domain.parts import LocalFleet, Part
 from tasks.domain.spec import BlueGreen, BlueGreenCanary, Canary, Rolling, ServiceFile, service_adapter
 
 STRATEGIES: dict[str, type[ServiceFile]] = {
@@ -40,8 +41,17 @@ def load(path: Path) -> ServiceFile:
     except ValidationError as error:
         model = STRATEGIES[strategy]
         raise FaultsError(str(path), [_fault(model, one) for one in _first_words(error)]) from error
-    folder = (path.parent / service.fleet.directory).resolve()
-    return service.model_copy(update={"fleet": service.fleet.model_copy(update={"directory": str(folder)})})
+    return service.model_copy(update={"fleet": _from_its_folder(service.fleet, path.parent)})
+
+
+def _from_its_folder(fleet: LocalFleet | KubernetesFleet, folder: Path) -> LocalFleet | KubernetesFleet:
+    """The fleet with paths that count from the service file's folder made absolute."""
+    if isinstance(fleet, LocalFleet):
+        return fleet.model_copy(update={"directory": str((folder / fleet.directory).resolve())})
+    update: dict[str, object] = {"config": tuple(str((folder / one).absolute()) for one in fleet.config)}
+    if fleet.kubeconfig:
+        update["kubeconfig"] = str((folder / Path(fleet.kubeconfig).expanduser()).absolute())
+    return fleet.model_copy(update=update)
 
 
 def _with_canary_config(content: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -111,7 +121,7 @@ def _first_words(error: ValidationError) -> list[ErrorDetails]:
 
 
 def _fault(model: type[ServiceFile], detail: ErrorDetails) -> InputError:
-    loc = detail["loc"][1:]
+    loc = _without_kinds(detail["loc"][1:])
     field = ".".join(str(part) for part in loc if part != "[key]") or "service file"
     if detail["type"] == "missing":
         return InputError(field, None, "a value")
@@ -121,6 +131,13 @@ def _fault(model: type[ServiceFile], detail: ErrorDetails) -> InputError:
         return _said(field, detail)
     expected = re.sub(r"^(Input|String) should (be )?", "", detail["msg"]).replace("'", "")
     return InputError(field, detail["input"], f"to {expected}" if expected.startswith("match") else expected)
+
+
+def _without_kinds(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """*loc* as a file has it: which kind of a part was chosen is no key."""
+    if len(loc) > 1 and loc[0] in ("fleet", "router"):
+        return loc[0], *loc[2:]
+    return loc
 
 
 def _said(field: str, detail: ErrorDetails) -> InputError:

@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import httpx
 
@@ -29,13 +30,13 @@ def check_preview(release: Release, revision: Revision, preview: Preview) -> Non
         UnhealthyError: An answer is not the one expected; not retried.
     """
     carrier = Carrier.of(release)
-    router = release.service.router
-    asked = [f"{r.host}:{r.port}" for r in carrier.fleet.observe() if r.revision == revision]
-    if router.preview_port:
-        asked.append(f"127.0.0.1:{router.preview_port}")
-    for address in asked:
+    replicas = [replica for replica in carrier.fleet.observe() if replica.revision == revision]
+    ways = [partial(carrier.fleet.answer, replica, preview.path, preview.timeout) for replica in replicas]
+    if url := carrier.router.preview_url():
+        ways.append(partial(_answer, f"{url}{preview.path}", preview.timeout))
+    for ask in ways:
         for _ in range(preview.requests):
-            found = _answer(f"http://{address}{preview.path}", router.timeout)
+            found = ask()
             if found != str(preview.status):
                 msg = f"{revision}: preview {preview.path} answered {found}, expected {preview.status}"
                 raise UnhealthyError(msg)

@@ -53,7 +53,7 @@ def provision(release: Release, revision: Revision, replicas: int) -> None:
     """
     carrier = Carrier.of(release)
     carrier.fleet.deploy(revision, replicas, carrier.lease)
-    carrier.fleet.wait_healthy(revision, replicas, release.service.fleet.health.ready_within)
+    carrier.fleet.wait_healthy(revision, replicas, release.service.fleet.ready_within)
     carrier.publish(revision)
 
 

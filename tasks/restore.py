@@ -111,7 +111,7 @@ def stand_up(carrier: Carrier, stable: Revision, enough: int) -> None:
         UnhealthyError: Not one replica is healthy, so there is nothing to go back to.
     """
     release = carrier.release
-    deadline = time.monotonic() + release.service.fleet.health.ready_within.total_seconds()
+    deadline = time.monotonic() + release.service.fleet.ready_within.total_seconds()
     while len(serving := healthy(carrier, stable)) < enough and time.monotonic() < deadline:
         carrier.fleet.deploy(stable, release.replicas, carrier.lease)
         try:

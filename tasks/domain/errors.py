@@ -10,6 +10,8 @@ DavyError
     ├── LeaseLostError  another carrier has taken the release over
     ├── UnhealthyError  a revision did not become, or stay, healthy
     ├── JudgedError     a verdict does not let the release go on
+    ├── DriftError      somebody else changed what the release works on
+    ├── GoneError       what the release works on is not there any more
     └── JournalError    a journal's hash chain is broken
 ```
 
@@ -80,6 +82,14 @@ class UnhealthyError(PermanentError):
 
 class JudgedError(PermanentError):
     """A verdict, or a lack of one, does not let the release go on."""
+
+
+class DriftError(PermanentError):
+    """Somebody else changed what the release works on, and the service file does not let it go on."""
+
+
+class GoneError(PermanentError):
+    """What the release works on is not there any more."""
 
 
 class JournalError(PermanentError):

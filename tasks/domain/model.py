@@ -166,6 +166,21 @@ class Traffic:
         return bool(self.split[slot]) or slot in (self.matched, self.mirror)
 
 
+@dataclass(frozen=True)
+class Change:
+    """One object that a release will make or change, as far as it can be known before.
+
+    Attributes:
+        subject: ``Kind/namespace/name``.
+        action: ``create`` or ``change``.
+        diff: What changes, as lines of a unified diff of YAML.
+    """
+
+    subject: str
+    action: str
+    diff: str = ""
+
+
 class Lease(Protocol):
     """The right to change one service's fleet and traffic. Its epoch only grows."""
 

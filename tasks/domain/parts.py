@@ -69,6 +69,11 @@ class LocalFleet(Part):
     stop_within: PositiveDuration = timedelta(seconds=10)
     """How long a replica has between SIGTERM and SIGKILL."""
 
+    @property
+    def ready_within(self) -> timedelta:
+        """How long a new replica may take to be healthy."""
+        return self.health.ready_within
+
 
 class EnvoyRouter(Part):
     """The embedded proxy in front of the service."""
@@ -214,3 +219,5 @@ class Preview(Part):
     """What each replica must answer."""
     requests: int = Field(5, ge=1)
     """How often each replica is asked."""
+    timeout: PositiveDuration = timedelta(seconds=15)
+    """How long each answer may take."""

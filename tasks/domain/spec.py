@@ -11,11 +11,27 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 from math import ceil, floor
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, TypeAdapter, WithJsonSchema, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    WithJsonSchema,
+    model_validator,
+)
 
 from tasks.domain.analysis import Analysis
+from tasks.domain.errors import PermanentError
+from tasks.domain.kubernetes import (
+    GatewayRouter,
+    IstioRouter,
+    KubernetesFleet,
+    NginxRouter,
+    ReplicasRouter,
+)
 from tasks.domain.parts import (
     Affinity,
     EnvoyRouter,
@@ -31,6 +47,30 @@ from tasks.domain.parts import (
 from tasks.domain.units import WHOLE, Duration, Share, format_share
 
 
+def _kind(default: str) -> Discriminator:
+    """Which model reads a part that has several kinds: *default* where it does not say."""
+
+    def kind_of(value: Any) -> Any:  # noqa: ANN401 - whatever a file holds
+        return value.get("kind", default) if isinstance(value, dict) else getattr(value, "kind", default)
+
+    return Discriminator(kind_of)
+
+
+Fleet = Annotated[
+    Annotated[LocalFleet, Tag("local")] | Annotated[KubernetesFleet, Tag("kubernetes")], _kind("local")
+]
+"""What runs the service."""
+Router = Annotated[
+    Annotated[EnvoyRouter, Tag("envoy")]
+    | Annotated[IstioRouter, Tag("istio")]
+    | Annotated[GatewayRouter, Tag("gateway_api")]
+    | Annotated[NginxRouter, Tag("nginx")]
+    | Annotated[ReplicasRouter, Tag("replicas")],
+    _kind("envoy"),
+]
+"""What splits its requests."""
+
+
 class ServiceFile(Part):
     """What every strategy's service file has."""
 
@@ -38,8 +78,8 @@ class ServiceFile(Part):
     """Name: lower-case letters, digits and dashes."""
     replicas: int = Field(2, ge=1)
     """How many copies of the stable version run."""
-    fleet: LocalFleet
-    router: EnvoyRouter
+    fleet: Fleet
+    router: Router
     analysis: Analysis = Analysis()
     hooks: Hooks = Hooks()
     matches: tuple[MatchRule, ...] = ()
@@ -52,12 +92,54 @@ class ServiceFile(Part):
     """What happens when nobody carries the release on: go back at once, or wait to be resumed."""
     resume_within: PositiveDuration = timedelta(minutes=5)
     """With ``on_crash: resume``, how long to wait before going back all the same."""
+    on_drift: Literal["abort", "reassert"] = "abort"
+    """What happens when somebody else changes the release's split: go back, or write it once more."""
     abort_scale_down_delay: Duration = timedelta(seconds=30)
     """How long a candidate that was taken back is kept running, for a look."""
+
+    @property
+    def local(self) -> LocalFleet:
+        """The fleet, of a service that runs as local processes."""
+        return _of_kind(self.fleet, LocalFleet)
+
+    @property
+    def kubernetes(self) -> KubernetesFleet:
+        """The fleet, of a service that runs on Kubernetes."""
+        return _of_kind(self.fleet, KubernetesFleet)
+
+    @property
+    def envoy(self) -> EnvoyRouter:
+        """The router, of a service behind the embedded proxy."""
+        return _of_kind(self.router, EnvoyRouter)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> ServiceFile:
+        """Fleet, router and metrics are of one world."""
+        local = isinstance(self.fleet, LocalFleet)
+        if local != isinstance(self.router, EnvoyRouter):
+            expected = "envoy" if local else "istio, gateway_api, nginx or replicas"
+            msg = (
+                f"router.kind: found {self.router.kind!r} with fleet {self.fleet.kind!r}, expected {expected}"
+            )
+            raise ValueError(msg)
+        if not local and self.analysis.metrics.source == "envoy":
+            msg = "analysis.metrics.source: found 'envoy' with fleet 'kubernetes', expected prometheus"
+            raise ValueError(msg)
+        return self
 
     def spare(self, replicas: int) -> int:
         """How many of *replicas* stable copies may be missing when all traffic comes back to them."""
         return min(1, replicas - 1)
+
+
+P = TypeVar("P", bound=Part)
+
+
+def _of_kind(part: Part, kind: type[P]) -> P:
+    if not isinstance(part, kind):
+        msg = f"{type(part).__name__}: found where {kind.__name__} was expected"
+        raise PermanentError(msg)
+    return part
 
 
 def _replicas(value: object) -> object:

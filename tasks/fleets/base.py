@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Protocol
 
-from tasks.domain.model import Lease, Replica, Revision
+from tasks.domain.model import Change, Lease, Replica, Revision
 
 
 class Fleet(Protocol):
@@ -16,6 +16,15 @@ class Fleet(Protocol):
 
         Raises:
             InputError: A field of the service file is wrong; not retried.
+        """
+        ...
+
+    def changes(self, revision: Revision, replicas: int) -> tuple[Change, ...]:
+        """What `deploy` would make and change, for people to read; touches nothing.
+
+        Raises:
+            TransientError: The fleet does not answer; retried.
+            PermanentError: It would be refused; not retried.
         """
         ...
 
@@ -48,6 +57,14 @@ class Fleet(Protocol):
         Raises:
             UnhealthyError: Not in time, or its process keeps ending (said as soon as it is
                 seen, with the last lines of its log); not retried.
+        """
+        ...
+
+    def answer(self, replica: Replica, path: str, within: timedelta) -> str:
+        """The HTTP status with which *replica* answers ``GET path``, where users don't reach it.
+
+        Returns:
+            The status, or what went wrong in one word.
         """
         ...
 

@@ -22,8 +22,10 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from tasks.domain.errors import TransientError, UnhealthyError
-from tasks.domain.model import Health, Lease, Replica, Revision, Slot
+from tasks.domain.model import Change, Health, Lease, Replica, Revision, Slot
 from tasks.domain.settings import settings
 from tasks.domain.spec import ServiceFile
 from tasks.domain.units import format_duration
@@ -71,11 +73,16 @@ class LocalProcesses:
 
     def __init__(self, service: ServiceFile) -> None:
         self._service = service.service
-        self._fleet = service.fleet
+        self._fleet = service.local
 
     def check(self, version: str) -> None:
         """See `Fleet.check`."""
         program_of(self._fleet, Revision(self._service, Slot.CANDIDATE, version), number=1, port=0)
+
+    def changes(self, revision: Revision, replicas: int) -> tuple[Change, ...]:
+        """See `Fleet.changes`; a program is made when it is started."""
+        del revision, replicas
+        return ()
 
     def observe(self) -> tuple[Replica, ...]:
         """See `Fleet.observe`; all replicas are asked at the same time."""
@@ -128,6 +135,14 @@ class LocalProcesses:
             if time.monotonic() > deadline:
                 raise UnhealthyError(_too_late(revision, seen, replicas, within))
             time.sleep(_POLL)
+
+    def answer(self, replica: Replica, path: str, within: timedelta) -> str:
+        """See `Fleet.answer`."""
+        url = f"http://{replica.host}:{replica.port}{path}"
+        try:
+            return str(httpx.get(url, timeout=within.total_seconds()).status_code)
+        except httpx.HTTPError as error:
+            return type(error).__name__
 
     def retire(self, revision: Revision, lease: Lease) -> None:
         """See `Fleet.retire`."""

@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from tasks.domain.errors import PermanentError, TransientError
-from tasks.domain.model import Address, Lease, Slot, Split, Traffic
+from tasks.domain.model import Address, Change, Lease, Slot, Split, Traffic
 from tasks.domain.spec import ServiceFile
 from tasks.routers import envoy_admin as admin
 from tasks.routers import envoy_files as files
@@ -60,6 +60,25 @@ class Envoy:
     def __init__(self, service: ServiceFile) -> None:
         self._service = service
         self._name = service.service
+
+    @property
+    def asks_proxies(self) -> bool:
+        """Envoy's admin interface says what it serves."""
+        return True
+
+    def changes(self) -> tuple[Change, ...]:
+        """See `Router.changes`; its files are Davy's own."""
+        return ()
+
+    def give_back(self, lease: Lease) -> bool:
+        """See `Router.give_back`; nothing is anybody else's."""
+        del lease
+        return True
+
+    def preview_url(self) -> str | None:
+        """See `Router.preview_url`."""
+        port = self._service.envoy.preview_port
+        return f"http://127.0.0.1:{port}" if port else None
 
     def check(self) -> None:
         """See `Router.check`.
@@ -110,7 +129,7 @@ class Envoy:
         served = admin.routes(self._name).get(self._name)
         return split_of(served["route_config"]) if served else None
 
-    def write(self, traffic: Traffic, lease: Lease) -> None:
+    def write(self, traffic: Traffic, lease: Lease) -> Split:
         """Ask for *traffic*; return once Envoy serves exactly that.
 
         Raises:
@@ -133,6 +152,7 @@ class Envoy:
             self._put({route_file(name): content for name, content in known.items()}, lease)
             raise
         lease.check()
+        return traffic.split
 
     def publish(self, slot: Slot, addresses: Collection[Address], lease: Lease) -> None:
         """Say where *slot*'s replicas are: exactly these.
@@ -226,7 +246,7 @@ class Envoy:
 
     def _drain_at(self, slot: Slot, addresses: frozenset[Address]) -> None:
         """Wait until *addresses* have no request in flight, or the fleet's ``drain`` is over."""
-        within = self._service.fleet.drain
+        within = self._service.local.drain
         time.sleep(_SETTLE.total_seconds())
         admin.wait_for(lambda: admin.in_flight_at(self._name, slot, addresses), lambda left: not left, within)
 
@@ -259,7 +279,7 @@ class Envoy:
 
     def _checked_within(self) -> timedelta:
         """Time for Envoy to take a file up and to ask a replica twice."""
-        health = self._service.fleet.health
+        health = self._service.local.health
         return _TAKE_UP + 2 * (health.interval + health.timeout)
 
     def _write_missing(self, folder: Path, lease: Lease) -> None:

@@ -109,9 +109,9 @@ def bootstrap_config(routes: Path, admin_port: int) -> Json:
 
 def definition(service: ServiceFile, folder: Path, logs: Path) -> Json:
     """The service's clusters and listeners, each marked with the digest of its content."""
-    ports = {service.service: service.router.port}
-    if service.router.preview_port is not None:
-        ports[preview_name(service.service)] = service.router.preview_port
+    ports = {service.service: service.envoy.port}
+    if service.envoy.preview_port is not None:
+        ports[preview_name(service.service)] = service.envoy.preview_port
     listeners = [_listener(service, name, port, folder, logs) for name, port in ports.items()]
     clusters = [_cluster(service, slot, folder) for slot in Slot]
     clusters += [_alias(service, slot, kind) for slot in Slot for kind in (Kind.SENT, Kind.MIRROR)]
@@ -198,7 +198,7 @@ def _cluster(service: ServiceFile, slot: Slot, folder: Path) -> Json:
 
 
 def _health_check(service: ServiceFile) -> Json:
-    health = service.fleet.health
+    health = service.local.health
     return {
         "timeout": seconds(health.timeout),
         "interval": seconds(health.interval),
@@ -222,7 +222,7 @@ def _http_options() -> Json:
 def _listener(service: ServiceFile, name: str, port: int, folder: Path, logs: Path) -> Json:
     http = TYPE + "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
     router = TYPE + "extensions.filters.http.router.v3.Router"
-    logged = service.router.access_log and name == service.service
+    logged = service.envoy.access_log and name == service.service
     connection_manager = {
         "@type": http,
         "stat_prefix": name,
@@ -230,7 +230,7 @@ def _listener(service: ServiceFile, name: str, port: int, folder: Path, logs: Pa
         "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": router}}],
         "access_log": [_access_log(logs / f"{name}.access.log")] if logged else [],
         "http_protocol_options": {"accept_http_10": True},
-        "stream_idle_timeout": seconds(service.router.timeout + _STREAM_IDLE),
+        "stream_idle_timeout": seconds(service.envoy.timeout + _STREAM_IDLE),
         "use_remote_address": True,
         "server_header_transformation": "PASS_THROUGH",
     }

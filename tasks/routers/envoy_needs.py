@@ -28,7 +28,7 @@ def refuse_ports(service: ServiceFile) -> None:
         InputError: One is in use or is another service's; not retried.
         TransientError: Envoy does not answer; retried.
     """
-    router = service.router
+    router = service.envoy
     if router.port == router.preview_port:
         raise InputError("router.preview_port", router.port, "another port than router.port")
     own = {port_of(found) for found in admin.active(service.service) if "address" in found}

@@ -16,7 +16,7 @@ def routes_of(service: ServiceFile, traffic: Traffic | None) -> dict[str, Json]:
         users = [*_matched(service, traffic), *_pinned(service, traffic), _drawn(service, traffic)]
         preview = [_sent(service, traffic.preview) if traffic.preview else _nowhere(name)]
     configs = {name: _routes(name, users)}
-    if service.router.preview_port is not None:
+    if service.envoy.preview_port is not None:
         configs[preview_name(name)] = _routes(preview_name(name), preview)
     return configs
 
@@ -101,7 +101,7 @@ def _action(service: ServiceFile) -> Json:
     """Retries are the safe ones: the replica has not seen the request. They avoid that replica."""
     others = TYPE + "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
     return {
-        "timeout": seconds(service.router.timeout),
+        "timeout": seconds(service.envoy.timeout),
         "retry_policy": {
             "retry_on": "connect-failure,refused-stream,reset-before-request",
             "num_retries": 2,

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from tasks.domain.errors import UnhealthyError
-from tasks.domain.model import Address, Health, Lease, Replica, Revision, Slot, Split, Traffic, Window
+from tasks.domain.model import Address, Change, Health, Lease, Replica, Revision, Slot, Split, Traffic, Window
 from tasks.domain.settings import settings
 from tasks.domain.spec import ServiceFile, service_adapter
 from tasks.fleets import FLEETS
@@ -36,6 +36,16 @@ class FakeFleet:
 
     def check(self, version: str) -> None:
         """Every version can be deployed."""
+
+    def changes(self, revision: Revision, replicas: int) -> tuple[Change, ...]:
+        """Nothing can be known before."""
+        del revision, replicas
+        return ()
+
+    def answer(self, replica: Replica, path: str, within: timedelta) -> str:
+        """Every replica is well."""
+        del replica, path, within
+        return "200"
 
     def observe(self) -> tuple[Replica, ...]:
         """See `Fleet.observe`."""
@@ -77,8 +87,23 @@ class FakeRouter:
     def __init__(self, world: World) -> None:
         self.world = world
 
+    asks_proxies = True
+
     def check(self) -> None:
         """Every port is free."""
+
+    def changes(self) -> tuple[Change, ...]:
+        """Nothing can be known before."""
+        return ()
+
+    def give_back(self, lease: Lease) -> bool:
+        """Nothing is anybody else's."""
+        del lease
+        return True
+
+    def preview_url(self) -> str | None:
+        """There is none."""
+        return None
 
     def register(self, lease: Lease) -> None:
         """See `Router.register`."""
@@ -91,10 +116,11 @@ class FakeRouter:
             raise Died("live")
         return self.world.traffic.split if self.world.traffic else None
 
-    def write(self, traffic: Traffic, lease: Lease) -> None:
+    def write(self, traffic: Traffic, lease: Lease) -> Split:
         """See `Router.write`."""
         lease.check()
         self.world.change(f"write {traffic.split}", partial(setattr, self.world, "traffic", traffic))
+        return traffic.split
 
     def publish(self, slot: Slot, addresses: Collection[Address], lease: Lease) -> None:
         """See `Router.publish`."""
