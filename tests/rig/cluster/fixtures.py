@@ -1,0 +1,102 @@
+"""What a conftest imports to give its tests a Kubernetes API.
+
+One control plane serves the whole run, however many conftests import these.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import pytest
+from kubernetes import client, config
+from urllib3.exceptions import HTTPError
+
+from tests.rig.cluster.control_plane import Cluster, ControlPlane, running
+from tests.rig.cluster.crds import crds_folder, install_crds
+
+HOW = (
+    "needs a Kubernetes control plane: "
+    'export KUBEBUILDER_ASSETS="$(../shared/kubernetes/control-plane-build)", '
+    "or the folder of any envtest assets with kube-controller-manager beside them"
+)
+Part = TypeVar("Part")
+_parts: pytest.StashKey[dict[str, object]] = pytest.StashKey()
+
+
+@pytest.fixture(scope="session")
+def control_plane(pytestconfig: pytest.Config) -> ControlPlane:
+    """A control plane of the tests' own."""
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    if not assets:
+        pytest.skip(HOW)
+    return once(pytestconfig, "control plane", lambda: running(Path(assets)))
+
+
+@pytest.fixture(scope="session")
+def cluster(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Cluster:
+    """The tests' own control plane, or else the cluster on this machine that `KUBECONFIG` names."""
+    if os.environ.get("KUBEBUILDER_ASSETS") or not os.environ.get("KUBECONFIG"):
+        plane: ControlPlane = request.getfixturevalue("control_plane")
+        return plane
+    return once(pytestconfig, "borrowed cluster", _borrowed)
+
+
+@pytest.fixture(scope="session")
+def crds(cluster: Cluster, pytestconfig: pytest.Config) -> Sequence[str]:
+    """The names of Istio's and Gateway API's definitions, which the cluster now has."""
+    folder = crds_folder()
+
+    @contextmanager
+    def installed() -> Iterator[Sequence[str]]:
+        yield install_crds(cluster, folder)
+
+    return once(pytestconfig, "definitions", installed)
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """A new namespace; it begins to go when the test has ended."""
+    core = client.CoreV1Api(cluster.api)
+    name = f"davy-{secrets.token_hex(4)}"
+    core.create_namespace({"metadata": {"name": name}})
+    yield name
+    with suppress(client.ApiException, HTTPError):
+        core.delete_namespace(name)
+
+
+def once(pytestconfig: pytest.Config, name: str, part: Callable[[], AbstractContextManager[Part]]) -> Part:
+    """The part of that name, entered when it is first asked for, and left when the run ends."""
+    parts = pytestconfig.stash.setdefault(_parts, {})
+    if name not in parts:
+        opened = part()
+        parts[name] = opened.__enter__()
+        pytestconfig.add_cleanup(lambda: opened.__exit__(None, None, None))
+    found: Part = parts[name]  # type: ignore[assignment]
+    return found
+
+
+@contextmanager
+def _borrowed() -> Iterator[Cluster]:
+    """A cluster that somebody else runs; only one on this machine, so that no real one is taken for a test's."""
+    configuration = client.Configuration()
+    try:
+        config.load_kube_config(client_configuration=configuration)
+    except config.ConfigException as error:
+        pytest.skip(f"KUBECONFIG: {error}; {HOW}")
+    host = urlsplit(configuration.host).hostname
+    if host not in ("127.0.0.1", "::1", "localhost"):
+        pytest.skip(f"KUBECONFIG: found a cluster at {host}, expected one on this machine; {HOW}")
+    try:
+        cluster = Cluster(Path(os.environ["KUBECONFIG"]))
+    except (client.ApiException, HTTPError) as error:
+        pytest.skip(f"KUBECONFIG: {host} does not answer: {error}; {HOW}")
+    try:
+        yield cluster
+    finally:
+        cluster.close()

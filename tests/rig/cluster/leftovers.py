@@ -1,0 +1,50 @@
+"""Every process of the rig carries a mark; by it they are found, and ended when the tests were killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Self
+
+MARK = "DAVY_RIG"
+"""The environment variable that names the folder that a process works in."""
+
+_REAPER = """
+cat >/dev/null
+for process in /proc/[0-9]*; do
+    grep -qzxF "$1" "$process/environ" 2>/dev/null && kill -KILL "${process#/proc/}"
+done
+"""
+
+
+def processes_of(folder: Path) -> list[int]:
+    """The ids of the processes that carry the mark of *folder* or of one in it, zombies left out."""
+    mark = f"{MARK}={folder}/".encode()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (process / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any((each + b"/").startswith(mark) for each in variables):
+            found.append(int(process.name))
+    return found
+
+
+class Reaper:
+    """Ends what carries the mark of *folder* when this process is killed and cannot do so itself."""
+
+    def __init__(self, folder: Path) -> None:
+        command = ["sh", "-c", _REAPER, "reaper", f"{MARK}={folder}"]
+        environment = {"PATH": os.environ["PATH"]}
+        self._process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, start_new_session=True
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
