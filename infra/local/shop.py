@@ -182,10 +182,11 @@ class Shop:
 class Server(uvicorn.Server):
     """Tells its clients to go before it closes their connections."""
 
-    def __init__(self, shop: Shop, port: int) -> None:
+    def __init__(self, shop: Shop, host: str, port: int) -> None:
         super().__init__(
             uvicorn.Config(
                 shop.app(),
+                host=host,
                 port=port,
                 lifespan="off",
                 log_level="warning",
@@ -206,7 +207,8 @@ class Server(uvicorn.Server):
 def main() -> None:
     """Serve until SIGTERM."""
     parser = argparse.ArgumentParser(description="The demo shop.")
-    parser.add_argument("--port", type=int, required=True, help="where it listens, on 127.0.0.1")
+    parser.add_argument("--host", default="127.0.0.1", help="the address that it listens on")
+    parser.add_argument("--port", type=int, required=True, help="where it listens there")
     parser.add_argument("--version", required=True, help="its name; ends in -errors, -slow, ... for a fault")
     parser.add_argument(
         "--database", type=Path, required=True, help="SQLite file; a relative one counts from DAVY_HOME"
@@ -217,7 +219,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         # Uvicorn raises the signal again once it has served: that must end in exit code 0.
         signal.signal(number, lambda *_: sys.exit(0))
-    Server(Shop(options.version, Database(HOME / options.database)), options.port).run()
+    Server(Shop(options.version, Database(HOME / options.database)), options.host, options.port).run()
 
 
 if __name__ == "__main__":
