@@ -121,12 +121,15 @@ def _first_words(error: ValidationError) -> list[ErrorDetails]:
 
 
 def _fault(model: type[ServiceFile], detail: ErrorDetails) -> InputError:
-    loc = _without_kinds(detail["loc"][1:])
-    field = ".".join(str(part) for part in loc if part != "[key]") or "service file"
+    loc = detail["loc"][1:]
+    field = ".".join(str(part) for part in _without_kinds(loc) if part != "[key]") or "service file"
     if detail["type"] == "missing":
         return InputError(field, None, "a value")
     if detail["type"] == "extra_forbidden":
         return InputError(field, detail["input"], _known_keys(model, loc))
+    if detail["type"] == "union_tag_invalid":
+        kinds = detail["ctx"]["expected_tags"].replace("'", "")
+        return InputError(f"{field}.kind", detail["ctx"]["tag"], f"one of {kinds}")
     if detail["type"] == "value_error":
         return _said(field, detail)
     expected = re.sub(r"^(Input|String) should (be )?", "", detail["msg"]).replace("'", "")
@@ -173,10 +176,19 @@ def _keys_at(model: type[Part], loc: tuple[int | str, ...]) -> list[str]:
     for part in loc:
         if isinstance(part, int):
             here = here.get("items", here)
+        elif "oneOf" in here:
+            here = next(one for one in _options(here, definitions) if _is_kind(one, part))
         else:
             here = here.get("properties", {}).get(part, here.get("additionalProperties", {}))
-        for option in [here, *here.get("anyOf", [])]:
-            if "$ref" in option:
-                here = definitions[option["$ref"].rpartition("/")[2]]
-                break
+        here = next(iter(_options(here, definitions)), here) if "oneOf" not in here else here
     return sorted(here.get("properties", {}))
+
+
+def _options(schema: dict[str, Any], definitions: dict[str, Any]) -> list[dict[str, Any]]:
+    """The models that *schema* stands for, in its order."""
+    options = [schema, *schema.get("anyOf", []), *schema.get("oneOf", [])]
+    return [definitions[one["$ref"].rpartition("/")[2]] for one in options if "$ref" in one]
+
+
+def _is_kind(schema: dict[str, Any], kind: str) -> bool:
+    return bool(schema["properties"].get("kind", {}).get("const") == kind)

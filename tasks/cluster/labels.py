@@ -17,6 +17,8 @@ VERSION_LABEL = "version"
 """The label by which meshes and dashboards tell versions apart."""
 VERSION = "davy/version"
 """Annotation of a pod: the version that it runs, as it was asked for."""
+IMAGE = "davy/image"
+"""Annotation of a pod: the image that this version was; with another one it is another version."""
 EPOCH = "davy/epoch"
 """Annotation: the lease under which an object was last written; a write with an older one is refused."""
 ORIGINAL = "davy/original"
@@ -39,6 +41,11 @@ def labels_of(service: str, slot: Slot, release: str) -> dict[str, str]:
 def slot_labels(service: str, slot: Slot) -> dict[str, str]:
     """What tells the pods of *slot* from all others, where Davy has made them."""
     return {SERVICE: service, SLOT: str(slot)}
+
+
+def is_ours(label: str) -> bool:
+    """Whether Davy has written this label."""
+    return label.startswith("davy/") or label == MANAGED_BY
 
 
 def label_value(text: str) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 from kubernetes.client.exceptions import ApiException
 
+from tasks.cluster.labels import MANAGER
+
 _CONFLICT = "FieldManagerConflict"
 _EDITED = " using "
 """In the server's words, a manager that edited a field is named with the version it used, one that applies
@@ -38,3 +40,20 @@ def _causes(error: BaseException | None) -> list[dict[str, Any]]:
     except (ValueError, KeyError, TypeError):
         return []
     return causes
+
+
+def applied_by(found: dict[str, Any], *path: str) -> str | None:
+    """Which other tool applies a field by server-side apply; None where none does.
+
+    Args:
+        path: The field's keys from the top; an item of a list as ``k:{"name":"app"}``.
+    """
+    for entry in found["metadata"].get("managedFields") or []:
+        if entry.get("operation") != "Apply" or entry.get("manager") == MANAGER:
+            continue
+        here: Any = entry.get("fieldsV1", {})
+        for key in path:
+            here = here.get(key if key.startswith("k:") else f"f:{key}") if here is not None else None
+        if here is not None:
+            return str(entry["manager"])
+    return None

@@ -69,7 +69,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("canary", {"replicas": "many"}, "replicas: found 'many', expected a valid integer"),
     ("canary", {"router": {}}, "router.port: found None, expected a value"),
     ("canary", {"router__port": 80}, "router.port: found 80, expected greater than or equal to 1024"),
-    ("canary", {"router__kind": "nginx"}, "router.kind: found 'nginx', expected"),
+    ("canary", {"router__kind": "traefik"}, "router.kind: found 'traefik', expected"),
     ("canary", {"router__timeout": "0s"}, "router.timeout: found 0s, expected a duration longer than 0s"),
     ("canary", {"router__timeout": 15}, "router.timeout: found 15, expected a number with a unit"),
     ("canary", {"fleet": {}}, "fleet.command: found None, expected a value"),

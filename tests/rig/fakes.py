@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection
 from datetime import timedelta
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -173,16 +173,24 @@ WORLDS: dict[str, World] = {}
 """The worlds of the test that runs, by service."""
 
 
+def fake_fleet(service: ServiceFile) -> FakeFleet:
+    """The fleet of the service's world."""
+    return FakeFleet(WORLDS[service.service])
+
+
+def fake_router(service: ServiceFile) -> FakeRouter:
+    """The router of the service's world."""
+    return FakeRouter(WORLDS[service.service])
+
+
 def make_world(monkeypatch: pytest.MonkeyPatch, name: str = "shop") -> World:
     """A world for the service *name*, put where Davy looks for fleets, routers and metrics.
 
     Journal lines count as changes too. Needs the fixture `home`.
     """
     monkeypatch.setitem(WORLDS, name, World(name))
-    fleet = lambda service: FakeFleet(WORLDS[service.service])  # noqa: E731 - a registry holds callables
-    router = lambda service: FakeRouter(WORLDS[service.service])  # noqa: E731 - likewise
-    monkeypatch.setitem(cast("dict[str, Any]", FLEETS), "local", fleet)
-    monkeypatch.setitem(cast("dict[str, Any]", ROUTERS), "envoy", router)
+    monkeypatch.setitem(FLEETS, "local", "tests.rig.fakes:fake_fleet")
+    monkeypatch.setitem(ROUTERS, "envoy", "tests.rig.fakes:fake_router")
     monkeypatch.setitem(SOURCES, "envoy", "tests.rig.fakes:FakeMetrics")
     monkeypatch.setattr(Carrier, "_here", {})
     monkeypatch.setattr(Journal, "append", _counted_append)

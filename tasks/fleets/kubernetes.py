@@ -1,0 +1,298 @@
+"""Fleet on Kubernetes: the service's own Deployment, and beside it one for each other slot.
+
+The own Deployment is one of the two colours and stays the user's: Davy changes its image and its number
+of replicas, and nothing else. The other colour, candidate and baseline are Deployments of Davy's,
+made from it, and owned by it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import cached_property
+
+from tasks.cluster import Json, open_cluster
+from tasks.cluster.cluster import labels_on, refuse_newer
+from tasks.cluster.kinds import DEPLOYMENT, POD, SERVICE
+from tasks.cluster.labels import SERVICE as SERVICE_LABEL
+from tasks.cluster.labels import SLOT
+from tasks.cluster.pods import address_of
+from tasks.cluster.yaml_diff import diff_of
+from tasks.domain.errors import TransientError, UnhealthyError
+from tasks.domain.kubernetes import ServiceRouter
+from tasks.domain.model import Change, Health, Lease, Replica, Revision, Slot
+from tasks.domain.spec import ServiceFile
+from tasks.domain.units import format_duration
+from tasks.fleets import kubernetes_template as template
+from tasks.fleets.kubernetes_autoscaling import autoscaler_of, hand_over
+from tasks.fleets.kubernetes_check import refuse_unfit
+from tasks.fleets.kubernetes_config import apply_config, config_of, names_of, remove_config
+from tasks.fleets.kubernetes_health import health_of, hopeless, missing_because
+
+PREVIEW = "preview"
+"""The lease that a dry run is told of: none is held."""
+GONE_WITHIN = timedelta(seconds=60)
+"""Beyond their grace period: how long pods may take to go."""
+_POLL = 0.2
+
+
+class KubernetesDeployments:
+    """The fleet of one service; see `tasks.fleets.base.Fleet`."""
+
+    def __init__(self, service: ServiceFile) -> None:
+        self._file = service
+        self._service = service.service
+        self._fleet = service.kubernetes
+        self._cluster = open_cluster(service)
+        self._name = self._fleet.deployment_of(service.service, Slot.BLUE)
+        self._subject = self._cluster.subject(DEPLOYMENT, self._name)
+
+    def check(self, version: str) -> None:
+        """See `Fleet.check`: permissions, the own Deployment, what goes with it, and who else writes it.
+
+        Raises:
+            GoneError: There is no such Deployment or Service; not retried.
+            PermanentError: A permission is missing, or another tool applies what a release changes; not retried.
+            TransientError: The API server does not answer; retried.
+        """
+        refuse_unfit(self._cluster, self._file, config_of(self._fleet, version))
+
+    def changes(self, revision: Revision, replicas: int) -> tuple[Change, ...]:
+        """See `Fleet.changes`: by the server's own dry run."""
+        name = self._fleet.deployment_of(self._service, revision.slot)
+        before = self._cluster.read(DEPLOYMENT, name)
+        if before and self._version(before) == revision.version:
+            return ()
+        wanted = self._wanted(revision, replicas, PREVIEW, 0)
+        after = self._cluster.apply(DEPLOYMENT, wanted, dry_run=True)
+        subject = self._cluster.subject(DEPLOYMENT, name)
+        return (Change(subject, "change" if before else "create", diff_of(before, after)),)
+
+    def observe(self) -> tuple[Replica, ...]:
+        """See `Fleet.observe`: each pod, and each that is missing."""
+        found = [replica for slot in Slot for replica in self._look_at(slot)]
+        return tuple(sorted(found, key=lambda replica: (replica.revision, replica.number)))
+
+    def deploy(self, revision: Revision, replicas: int, lease: Lease) -> None:
+        """See `Fleet.deploy`. A Deployment that an autoscaler scales is never made smaller.
+
+        Raises:
+            PermanentError: The server refuses it, or another tool applies what would change; not retried.
+            TransientError: The server does not answer, or others write the Deployment; retried.
+            LeaseLostError: Another carrier holds the lease; not retried.
+        """
+        name = self._fleet.deployment_of(self._service, revision.slot)
+        here = self._cluster.read(DEPLOYMENT, name)
+        refuse_newer(here or {"metadata": {}}, lease, self._cluster.subject(DEPLOYMENT, name))
+        config = config_of(self._fleet, revision.version) if self._is_new(revision) else {}
+        if here is None or self._version(here) != revision.version:
+            apply_config(self._cluster, config, revision, lease, None)
+            lease.check()
+            here = self._cluster.apply(
+                DEPLOYMENT, self._wanted(revision, replicas, lease.release, lease.epoch)
+            )
+            apply_config(self._cluster, config, revision, lease, template.owner_of(here))
+        self._scale(here, replicas, lease)
+
+    def wait_healthy(self, revision: Revision, replicas: int, within: timedelta) -> None:
+        """See `Fleet.wait_healthy`.
+
+        Raises:
+            TransientError: The server does not answer; retried.
+            UnhealthyError: Not in time, or something that waiting does not mend, in the words of the
+                pod or Deployment that has it; not retried.
+        """
+        deadline = time.monotonic() + within.total_seconds()
+        while True:
+            seen = [one for one in self._look_at(revision.slot) if one.revision == revision]
+            healthy = sum(replica.health is Health.HEALTHY for replica in seen)
+            if healthy >= replicas:
+                return
+            deployment = self._cluster.need(
+                DEPLOYMENT, self._fleet.deployment_of(self._service, revision.slot)
+            )
+            if why := hopeless(deployment, self._pods(revision.slot)):
+                msg = f"{revision}: {healthy} of {replicas} replicas healthy, and waiting won't help: {why}"
+                raise UnhealthyError(msg)
+            if time.monotonic() > deadline:
+                others = [
+                    f"{one.host or 'a pod'} {one.detail}" for one in seen if one.health is not Health.HEALTHY
+                ]
+                after = format_duration(within)
+                msg = (
+                    f"{revision}: {healthy} of {replicas} replicas healthy after {after}: {'; '.join(others)}"
+                )
+                raise UnhealthyError(msg)
+            time.sleep(_POLL)
+
+    def answer(self, replica: Replica, path: str, within: timedelta) -> str:
+        """See `Fleet.answer`: asked through the API server, so that it works from everywhere."""
+        pods = [pod for pod in self._pods(replica.revision.slot) if _host(pod) == replica.host]
+        if not pods:
+            return "no such pod"
+        try:
+            name = pods[0]["metadata"]["name"]
+            return str(self._cluster.ask_pod(name, replica.port, path, within.total_seconds()))
+        except TransientError as error:
+            return f"nothing ({error})"
+
+    def retire(self, revision: Revision, lease: Lease) -> None:
+        """See `Fleet.retire`. The own Deployment stays, with no replicas; its autoscaler rests then."""
+        name = self._fleet.deployment_of(self._service, revision.slot)
+        here = self._cluster.read(DEPLOYMENT, name)
+        if here is not None and self._version(here) != revision.version:
+            return
+        refuse_newer(here or {"metadata": {}}, lease, self._cluster.subject(DEPLOYMENT, name))
+        lease.check()
+        if revision.slot is Slot.BLUE:
+            self._hand_over(lease)
+            self._set_replicas(0, lease)
+        else:
+            self._cluster.delete(DEPLOYMENT, name)
+        self._await_gone(revision)
+        remove_config(self._cluster, revision, used=bool(self._fleet.config))
+
+    @cached_property
+    def _own_selector(self) -> Mapping[str, str]:
+        """What selects the own Deployment's pods; it can't be changed there."""
+        selector: Mapping[str, str] = self._own()["spec"]["selector"]["matchLabels"]
+        return selector
+
+    @cached_property
+    def _tells_apart(self) -> str:
+        """The label whose value differs between the own pods and others."""
+        router = self._file.router
+        if not isinstance(router, ServiceRouter):
+            return template.told_apart_by(self._own_selector, {})
+        users = self._cluster.need(SERVICE, router.service_of(self._service))
+        return template.told_apart_by(self._own_selector, users["spec"].get("selector") or {})
+
+    def _own(self) -> Json:
+        return self._cluster.need(DEPLOYMENT, self._name)
+
+    def _version(self, deployment: Json) -> str:
+        return template.version_of(self._fleet, deployment["spec"]["template"], self._subject)
+
+    def _is_new(self, revision: Revision) -> bool:
+        """Whether no Deployment runs this version yet, so that its image and configuration are to be found."""
+        return self._like(revision) is None
+
+    def _like(self, revision: Revision) -> Json | None:
+        """The Deployment of a colour that runs the same version: the one to be like."""
+        for slot in (Slot.BLUE, Slot.GREEN):
+            found = self._cluster.read(DEPLOYMENT, self._fleet.deployment_of(self._service, slot))
+            if found and self._version(found) == revision.version:
+                return found
+        return None
+
+    def _wanted(self, revision: Revision, replicas: int, release: str, epoch: int) -> Json:
+        """The Deployment of *revision*, as it is applied."""
+        own, like = self._own(), self._like(revision)
+        base = like or own
+        container = template.container_of(self._fleet, base["spec"]["template"], self._subject)
+        image = container["image"]
+        if like is None:
+            names = names_of(config_of(self._fleet, revision.version), revision)
+            pods = template.with_references(base["spec"]["template"], names)
+            image = template.image_of(self._fleet, image, revision.version)
+            template.container_of(self._fleet, pods, self._subject)["image"] = image
+            base = base | {"spec": base["spec"] | {"template": pods}}
+        if revision.slot is Slot.BLUE:
+            pods = base["spec"]["template"]
+            return template.own_deployment(own, pods, revision, container=container["name"], image=image)
+        key = self._tells_apart
+        return template.deployment_of(
+            own, base, revision, replicas, key=key, image=image, release=release, epoch=epoch
+        )
+
+    def _scale(self, here: Json, replicas: int, lease: Lease) -> None:
+        now = here["spec"].get("replicas", 1)
+        if now > replicas and autoscaler_of(self._cluster, here["metadata"]["name"]):
+            return
+        self._write_replicas(here["metadata"]["name"], replicas, lease)
+
+    def _set_replicas(self, replicas: int, lease: Lease) -> None:
+        self._write_replicas(self._name, replicas, lease)
+
+    def _write_replicas(self, name: str, replicas: int, lease: Lease) -> None:
+        def edit(found: Json) -> Json:
+            return found | {"spec": found["spec"] | {"replicas": replicas}}
+
+        self._cluster.change(DEPLOYMENT, name, edit, lease)
+
+    def _hand_over(self, lease: Lease) -> None:
+        """The other colour takes over what scales and protects the own one."""
+        name = self._fleet.deployment_of(self._service, Slot.GREEN)
+        if other := self._cluster.read(DEPLOYMENT, name):
+            revision = Revision(self._service, Slot.GREEN, self._version(other))
+            hand_over(self._cluster, self._own(), other, revision, lease)
+
+    def _await_gone(self, revision: Revision) -> None:
+        """Return once no pod of *revision* is left.
+
+        Raises:
+            TransientError: One is, long after its grace period; retried.
+        """
+        pods = self._mine(revision)
+        grace = max((pod["spec"].get("terminationGracePeriodSeconds", 30) for pod in pods), default=0)
+        deadline = time.monotonic() + grace + GONE_WITHIN.total_seconds()
+        while pods := self._mine(revision):
+            if time.monotonic() > deadline:
+                names = ", ".join(self._cluster.subject(POD, pod["metadata"]["name"]) for pod in pods)
+                msg = f"{names}: found still there, expected to be gone by now"
+                raise TransientError(msg)
+            time.sleep(_POLL)
+
+    def _mine(self, revision: Revision) -> list[Json]:
+        return [pod for pod in self._pods(revision.slot) if self._pod_version(pod) == revision.version]
+
+    def _pods(self, slot: Slot) -> list[Json]:
+        """The pods of a slot, oldest first."""
+        if slot is Slot.BLUE:
+            labelled = self._cluster.list(POD, self._own_selector)
+            found = [pod for pod in labelled if SERVICE_LABEL not in labels_on(pod)]
+        else:
+            found = self._cluster.list(POD, {SERVICE_LABEL: self._service, SLOT: str(slot)})
+        return sorted(found, key=_age)
+
+    def _pod_version(self, pod: Json) -> str:
+        return template.version_of(self._fleet, pod, self._subject)
+
+    def _look_at(self, slot: Slot) -> list[Replica]:
+        """What runs in a slot, and what should and does not."""
+        deployment = self._cluster.read(DEPLOYMENT, self._fleet.deployment_of(self._service, slot))
+        if deployment is None and slot is Slot.BLUE:
+            self._own()  # says that it is gone
+        pods = self._pods(slot)
+        seen = [self._replica(slot, number, pod) for number, pod in enumerate(pods, start=1)]
+        if deployment:
+            seen += self._missing(slot, deployment, pods)
+        return seen
+
+    def _replica(self, slot: Slot, number: int, pod: Json) -> Replica:
+        seen, address = health_of(pod), address_of(pod, self._fleet.port)
+        revision = Revision(self._service, slot, self._pod_version(pod))
+        return Replica(revision, number, address.host, address.port, seen.health, seen.restarts, seen.detail)
+
+    def _missing(self, slot: Slot, deployment: Json, pods: Sequence[Json]) -> list[Replica]:
+        """Replicas that a Deployment asks for and that have no pod: none yet, or none can be made."""
+        revision = Revision(self._service, slot, self._version(deployment))
+        here = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+        why = missing_because(deployment)
+        health = Health.UNHEALTHY if why else Health.STARTING
+        wanted = (
+            deployment["spec"].get("replicas", 1) if "deletionTimestamp" not in deployment["metadata"] else 0
+        )
+        return [
+            Replica(revision, number, "", 0, health, detail=why or "has no pod yet")
+            for number in range(len(pods) + 1, len(pods) + 1 + wanted - len(here))
+        ]
+
+
+def _host(pod: Json) -> str:
+    return str((pod.get("status") or {}).get("podIP", ""))
+
+
+def _age(pod: Json) -> tuple[str, str]:
+    return pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]
