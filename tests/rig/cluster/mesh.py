@@ -31,8 +31,8 @@ _TRANSLATORS: Mapping[str, Callable[[Entry, Objects], Routing]] = {
     "istio": translate_istio.translate,
     "service": translate_service.translate,
 }
-_LOOK = 0.5
-"""Seconds between two looks at objects that say nothing of themselves."""
+_LOOK = 0.1
+"""Seconds between two looks whether it is over."""
 _TOGETHER = 0.01
 """Seconds for which changes that follow one another are gathered."""
 
@@ -143,44 +143,53 @@ class Mesh:
         return None
 
     def await_served(self, one: Json, within: float = 10) -> float:
-        """Wait for it; one that was deleted is served when it is gone, so ask `settle` for that.
+        """Wait until this version of an object, or a later one, is served; when that was (epoch seconds).
 
         Raises:
+            Refused: It, or something beside it, is refused; not retried.
             TimeoutError: It is not served in time; not retried.
         """
         with self._news:
-            if not self._news.wait_for(lambda: self.served_at(one) is not None, within):
-                msg = f"{one['metadata']['name']}: not served within {within} s; refused: {self._refusals}"
-                raise TimeoutError(msg)
-        at = self.served_at(one)
-        assert at is not None
-        return at
+            self._news.wait_for(lambda: self._refusals or self.served_at(one) is not None, within)
+            at = self.served_at(one)
+            if at is not None:
+                return at
+            if self._refusals:
+                raise Refused(self._refusals[-1].message)
+        msg = f"{one['metadata']['name']}: not served within {within} s"
+        raise TimeoutError(msg)
 
     def _follow(self) -> None:
         """Serve what changes, until it is over."""
         try:
             while not self._over.is_set():
-                self._source.wait(_LOOK)
-                self._over.wait(_TOGETHER)
-                self._update()
+                if self._source.wait(_LOOK):
+                    self._over.wait(_TOGETHER)
+                    self._update()
         except BaseException as error:  # noqa: BLE001 - it is raised where the mesh is left
             self._failure = error
 
     def _update(self) -> None:
         objects = self._source.snapshot()
         self.pods.see(objects)
-        for entry in self.entries:
-            try:
-                self._routings[entry] = _TRANSLATORS[entry.kind](entry, objects)
-            except Unsupported as error:
-                self._refuse(entry, str(error))
-                self._routings.setdefault(entry, Routing())
+        refused = [entry for entry in self.entries if not self._translate(entry, objects)]
         try:
             self.envoy.apply(config(self._places, self._routings))
         except Refused as error:
             self._refuse(None, str(error))
             return
-        self._note(objects)
+        if not refused:
+            self._note(objects)
+
+    def _translate(self, entry: Entry, objects: Objects) -> bool:
+        """Whether what the entry does now is what *objects* say; else it does what it did."""
+        try:
+            self._routings[entry] = _TRANSLATORS[entry.kind](entry, objects)
+        except Unsupported as error:
+            self._refuse(entry, str(error))
+            self._routings.setdefault(entry, Routing())
+            return False
+        return True
 
     def _refuse(self, entry: Entry | None, message: str) -> None:
         """Once, until something else is refused of that entry."""

@@ -32,8 +32,8 @@ class Source(Protocol):
         """By kind, all that is known; never changed afterwards."""
         ...
 
-    def wait(self, seconds: float) -> None:
-        """Until something differs from the last snapshot, but no longer than that."""
+    def wait(self, seconds: float) -> bool:
+        """Until something may differ from the last snapshot, but no longer than that; whether it may."""
         ...
 
     def write_status(self, one: Json, status: Json) -> None:
@@ -67,10 +67,10 @@ class Held:
             self._is_new = False
             return {kind: tuple(found.values()) for kind, found in self._by_kind.items()}
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> bool:
         """See `Source.wait`."""
         with self._news:
-            self._news.wait_for(lambda: self._is_new, seconds)
+            return self._news.wait_for(lambda: self._is_new, seconds)
 
     def hold(self, kind: str, one: Json) -> None:
         """Take this for what the object is now."""
