@@ -161,13 +161,19 @@ class Cluster:
         body = {"apiVersion": self.api_version(kind), "kind": kind.name} | wanted
         return self._must(kind, "create", body=body, field_manager=MANAGER, subject=name)
 
-    def delete(self, kind: Kind, name: str) -> None:
+    def delete(self, kind: Kind, name: str, found: Json | None = None) -> None:
         """Delete an object, and in the background all that it owns. Nothing there is no error.
 
+        Args:
+            found: The object as it was read: only that is deleted, and nothing that was written since.
+
         Raises:
-            TransientError: The server does not answer; retried.
+            TransientError: It was written since, or the server does not answer; retried.
         """
-        self._call(kind, name, "delete", name=name, propagation_policy="Background", missing_ok=True)
+        body: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        if found:
+            body["preconditions"] = {key: found["metadata"][key] for key in ("uid", "resourceVersion")}
+        self._call(kind, name, "delete", name=name, body=body, missing_ok=True)
 
     def refuses(self, verb: str, kind: Kind, subresource: str = "") -> str:
         """Why *verb* is not allowed here, in the server's words; empty where it is.

@@ -23,6 +23,8 @@ EPOCH = "davy/epoch"
 """Annotation: the lease under which an object was last written; a write with an older one is refused."""
 ORIGINAL = "davy/original"
 """Annotation of a user's own object while a release uses it: what it said before, as JSON."""
+SPLIT = "davy/split"
+"""Annotation of the users' Service where it is what splits: the split that was asked for, as JSON."""
 CONFIG = "davy/config"
 """Annotation of a Deployment: which ConfigMaps and Secrets it refers to in place of which, as JSON."""
 LABEL_LIMIT = 63

@@ -126,6 +126,19 @@ class Split:
         """Every live request to one slot."""
         return cls({slot: WHOLE})
 
+    @classmethod
+    def by_count(cls, counts: Mapping[Slot, int]) -> Split:
+        """The shares of so many replicas that all get as many requests; the largest takes what rounding leaves.
+
+        Raises:
+            ValueError: There is no replica.
+        """
+        total = sum(counts.values())
+        shares = {slot: WHOLE * count // max(total, 1) for slot, count in counts.items()}
+        most = max(counts, key=lambda slot: counts[slot], default=Slot.BLUE)
+        rest = WHOLE - sum(shares.values()) if total else 0
+        return cls(shares | {most: shares.get(most, 0) + rest})
+
 
 @dataclass(frozen=True)
 class Match:

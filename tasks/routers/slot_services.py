@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -23,7 +23,6 @@ from tasks.domain.errors import InputError, PermanentError, TransientError
 from tasks.domain.kubernetes import ServiceRouter
 from tasks.domain.model import Address, Lease, Slot, Split
 from tasks.domain.spec import ServiceFile
-from tasks.domain.units import WHOLE
 
 _COPIED = ("name", "port", "protocol", "targetPort", "appProtocol")
 """What of a port of the users' Service a slot's has too."""
@@ -132,11 +131,12 @@ class SlotServices:
             TransientError: The API server does not answer; retried.
             LeaseLostError: Another carrier holds the lease; not retried.
         """
-        found = self.cluster.read(SERVICE, self.names.of(slot))
+        name, found = self.names.of(slot), self.cluster.read(SERVICE, self.names.of(slot))
         if found is None or labels_on(found).get(SERVICE_LABEL) != self.service.service:
             return
+        refuse_newer(found, lease, self.cluster.subject(SERVICE, name))
         lease.check()
-        self.cluster.delete(SERVICE, self.names.of(slot))
+        self.cluster.delete(SERVICE, name, found)
 
     def endpoints(self, name: str) -> frozenset[Address]:
         """Where a Service's ready pods are, as its EndpointSlices say."""
@@ -178,20 +178,30 @@ class SlotServices:
     def behind_users(self) -> dict[Slot, int]:
         """How many pods of each slot the users' Service selects: the ready ones, else all there are."""
         pods = self.cluster.list(POD, self.users()["spec"]["selector"])
-        counted = [pod for pod in pods if is_ready(pod)] or pods
+        return self.by_slot([pod for pod in pods if is_ready(pod)] or pods)
+
+    def by_slot(self, pods: Iterable[Json]) -> dict[Slot, int]:
+        """How many of *pods* each slot has; those of none are left out."""
         own = self.own_selector()
-        slots = [slot for pod in counted if (slot := self._slot_of(pod, own))]
-        return dict(Counter(slots))
+        return dict(Counter(slot for pod in pods if (slot := self._slot_of(pod, own))))
 
     def split_at_rest(self) -> Split | None:
         """Who has how many of the requests that go to the users' Service; None without any pod."""
         counts = self.behind_users()
-        total = sum(counts.values())
-        if not total:
-            return None
-        shares = {slot: WHOLE * count // total for slot, count in counts.items()}
-        most = max(counts, key=lambda slot: counts[slot])
-        return Split(shares | {most: shares[most] + WHOLE - sum(shares.values())})
+        return Split.by_count(counts) if counts else None
+
+    def of_users(self, slot: Slot, keys: Iterable[str]) -> dict[str, str]:
+        """The users' Service's selector, of these *keys*, where it selects the pods of *slot*.
+
+        Raises:
+            PermanentError: They have no such label; not retried.
+        """
+        labels, wanted = self._template_labels(slot), list(keys)
+        if unknown := set(wanted) - labels.keys():
+            subject = self.cluster.subject(DEPLOYMENT, self._deployment(slot))
+            msg = f"{subject}: found no label {sorted(unknown)} on its pods, expected what the Service selects by"
+            raise PermanentError(msg)
+        return {key: labels[key] for key in wanted}
 
     def point_users_to(self, slot: Slot, lease: Lease) -> bool:
         """Let the users' Service select the pods of *slot*.
@@ -202,15 +212,9 @@ class SlotServices:
         Raises:
             TransientError: The API server does not answer; retried.
         """
-        labels = self._template_labels(slot)
 
         def edit(found: Json) -> Json:
-            selector = found["spec"]["selector"]
-            if unknown := selector.keys() - labels.keys():
-                subject = self.cluster.subject(DEPLOYMENT, self._deployment(slot))
-                msg = f"{subject}: found no label {sorted(unknown)} on its pods, expected what the Service selects by"
-                raise PermanentError(msg)
-            found["spec"]["selector"] = {key: labels[key] for key in selector}
+            found["spec"]["selector"] = self.of_users(slot, found["spec"]["selector"])
             return found
 
         self.cluster.change(SERVICE, self.names.users, edit, lease)
