@@ -15,7 +15,7 @@ from collections.abc import Collection
 from datetime import timedelta
 
 from tasks.cluster import Json
-from tasks.cluster.cluster import annotations_of, labels_on
+from tasks.cluster.cluster import annotations_of, labels_on, refuse_newer
 from tasks.cluster.kinds import Kind
 from tasks.cluster.labels import EPOCH, ORIGINAL, RELEASE, label_value
 from tasks.cluster.yaml_diff import diff_of
@@ -117,13 +117,19 @@ class BorrowedRoute(ABC):
         return (Change(subject, "change", diff_of(found, changed)),)
 
     def register(self, lease: Lease) -> None:
-        """See `Router.register`: a Service for the slot that has all requests."""
+        """See `Router.register`: a Service for the slot that has all requests, and the routes lead there.
+
+        The users' Service may select the pods of all slots, and then no other may run before that.
+        """
         lease.check()
         self.check()
         live = self.live()
         for slot in live.shares if live else ():
             self.services.ensure(slot, lease)
             self.services.await_endpoints(slot, self.services.addresses(slot))
+        _, found = self.find()
+        if live and len(live.shares) == 1 and not self.is_borrowed(found["spec"]) and self._serves(live):
+            self.write(Traffic(live), lease)
 
     def live(self) -> Split | None:
         """See `Router.live`: what the API server has.
@@ -145,6 +151,7 @@ class BorrowedRoute(ABC):
         """See `Router.write`: a compare-and-set on the object."""
         lease.check()
         kind, found = self.find()
+        refuse_newer(found, lease, self.cluster.subject(kind, found["metadata"]["name"]))
         own = self._own(found)
         self.refuse(own, traffic)
         self._refuse_empty(traffic, lease)
@@ -255,6 +262,10 @@ class BorrowedRoute(ABC):
                 affinity_key="release",
             ),
         ]
+
+    def _serves(self, split: Split) -> bool:
+        """Whether each slot with a share has a ready pod."""
+        return all(self.services.addresses(slot) for slot in split.shares)
 
     def _refuse_empty(self, traffic: Traffic, lease: Lease) -> None:
         """No request goes to a slot that has no ready pod behind its Service."""

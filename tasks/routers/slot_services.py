@@ -28,6 +28,8 @@ _COPIED = ("name", "port", "protocol", "targetPort", "appProtocol")
 """What of a port of the users' Service a slot's has too."""
 _TAKE_UP = timedelta(seconds=10)
 """How long the endpoint controller may take to list pods that are ready."""
+SEEN_WITHIN = timedelta(seconds=1)
+"""How long proxies may take to see what the API server has of a Service, before a route leads there."""
 _POLL = 0.05
 
 
@@ -217,13 +219,16 @@ class SlotServices:
             found["spec"]["selector"] = self.of_users(slot, found["spec"]["selector"])
             return found
 
-        self.cluster.change(SERVICE, self.names.users, edit, lease)
+        before = self.users()["spec"]["selector"]
+        after = self.cluster.change(SERVICE, self.names.users, edit, lease)["spec"]["selector"]
         deadline = time.monotonic() + _TAKE_UP.total_seconds()
         wanted = {address.host for address in self.addresses(slot)}
         while {one.host for one in self.endpoints(self.names.users)} != wanted:
             if time.monotonic() > deadline or self.behind_users().keys() != {slot}:
                 return False
             time.sleep(_POLL)
+        if after != before:
+            time.sleep(SEEN_WITHIN.total_seconds())
         return bool(wanted)
 
     def _wanted(self, slot: Slot, lease: Lease) -> Json:
