@@ -1,5 +1,5 @@
 """The rig's own tests have its cluster."""
 
-from tests.rig.cluster.fixtures import cluster, control_plane, crds, namespace
+from tests.rig.cluster.fixtures import cluster, control_plane, crds, kubelet, namespace
 
-__all__ = ["cluster", "control_plane", "crds", "namespace"]
+__all__ = ["cluster", "control_plane", "crds", "kubelet", "namespace"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,9 @@ from urllib3.exceptions import HTTPError
 
 from tests.rig.cluster.control_plane import Cluster, ControlPlane, running
 from tests.rig.cluster.crds import crds_folder, install_crds
+from tests.rig.cluster.kubelet import Kubelet
+from tests.rig.cluster.kubelet_images import Image
+from tests.rig.stack import ROOT
 
 HOW = (
     "needs a Kubernetes control plane: "
@@ -57,6 +61,16 @@ def crds(cluster: Cluster, pytestconfig: pytest.Config) -> Sequence[str]:
         yield install_crds(cluster, folder)
 
     return once(pytestconfig, "definitions", installed)
+
+
+@pytest.fixture(scope="session")
+def kubelet(
+    control_plane: ControlPlane, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Kubelet:
+    """A node for the pods of all namespaces, with one image: the demo ``shop``, under any tag."""
+    shop = Image(entrypoint=(sys.executable, str(ROOT / "infra" / "local" / "shop.py")))
+    folder = tmp_path_factory.mktemp("kubelet")
+    return once(pytestconfig, "kubelet", lambda: Kubelet(control_plane.kubeconfig, folder, {"shop": shop}))
 
 
 @pytest.fixture

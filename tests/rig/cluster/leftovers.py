@@ -36,15 +36,17 @@ class Reaper:
     """Ends what carries the mark of *folder* when this process is killed and cannot do so itself."""
 
     def __init__(self, folder: Path) -> None:
-        command = ["sh", "-c", _REAPER, "reaper", f"{MARK}={folder}"]
-        environment = {"PATH": os.environ["PATH"]}
-        self._process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, start_new_session=True
-        )
+        self._command = ["sh", "-c", _REAPER, "reaper", f"{MARK}={folder}"]
+        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
+        environment = {"PATH": os.environ["PATH"]}
+        self._process = subprocess.Popen(
+            self._command, env=environment, stdin=subprocess.PIPE, start_new_session=True
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
+        if self._process:
+            self._process.kill()
+            self._process.communicate()

@@ -42,4 +42,8 @@ class Looping:
     async def _run(self) -> None:
         self._over = asyncio.Event()
         loop = asyncio.get_running_loop()
-        await self._program(lambda: self._working.set_result(loop), self._over)
+        await self._program(lambda: self._works(loop), self._over)
+
+    def _works(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._working.done():
+            self._working.set_result(loop)
