@@ -17,7 +17,7 @@ from rich.text import Text
 from deployments import prefect_api
 from deployments.acts import Started, abort, user
 from tasks.domain.errors import ConflictError, DavyError, InputError
-from tasks.domain.model import Outcome, Slot, Window
+from tasks.domain.model import Outcome, Slot, Split, Window
 from tasks.domain.plan import plan_of
 from tasks.domain.units import format_share
 from tasks.journal import Line
@@ -92,13 +92,22 @@ def _words(record: Record, line: Line) -> Iterator[str]:
         case "same":
             yield "  [green]proven to be no worse; the bake ends early[/]"
         case "live":
-            yield f"  live: {', '.join(f'{slot} {format_share(share)}' for slot, share in data['split'].items())}"
+            yield f"  live: {_split_in_words(data)}"
         case "check":
             yield f"  [yellow]check failed: {escape(data['reason'])}[/]"
-        case "drift" | "abort":
-            yield f"[yellow]{line.kind}: {escape(json.dumps(dict(data)))}[/]"
+        case "drift":
+            yield f"[yellow]somebody else changed it: {escape(data['what'])} (on_drift: {data['on_drift']})[/]"
+        case "abort":
+            yield f"[yellow]abort asked for by {escape(data['by'])}[/]"
         case "reverting":
             yield f"[red]going back ({escape(data['by'])}): {escape(data['reason'])}[/]"
+
+
+def _split_in_words(data: Mapping[str, Any]) -> str:
+    """The split that is live, and the one asked for where the router can only come near it."""
+    asked = Split(data["split"])
+    served = Split(data.get("served") or data["split"])
+    return str(served) if served == asked else f"{served} (the nearest to {asked} that the router can give)"
 
 
 def _verdict(verdict: Mapping[str, Any]) -> Iterator[str]:

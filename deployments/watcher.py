@@ -126,17 +126,20 @@ class Watched:
         take_back(self.journal, reason=reason, outcome=outcome, by=by)
 
     def _retire(self, record: Record) -> None:
-        """Retire what is due; close when nothing is left."""
+        """Retire what is due, give back what is the user's; close when nothing is left."""
         due = [revision for revision, when in record.due if when <= datetime.now(UTC)]
+        owes = not (record.given_back or record.frozen) and len(due) == len(record.due)
         held = read_lease(record.service.service)
-        if due and not (held and held.alive):
+        if (due or owes) and not (held and held.alive):
             carrier = Carrier.resume(self.journal, by="watcher")
             try:
                 for revision in due:
                     carrier.remove(revision)
                     carrier.write("retired", slot=revision.slot, version=revision.version)
+                carrier.give_back()
             finally:
                 carrier.let_go()
+            self._not_before = time.monotonic() + AFTER_TROUBLE
         self.closed = Record.read(self.journal).closed
 
 

@@ -30,6 +30,7 @@ from tasks.domain.errors import (
 from tasks.domain.model import Outcome, Split
 from tasks.domain.settings import settings
 from tasks.domain.spec import ServiceFile
+from tasks.drift import handle_split
 from tasks.journal import Journal, journal_of
 from tasks.opening import open_release
 from tasks.provision import clear_leftovers, provision, register
@@ -128,19 +129,15 @@ def hold_against_journal(carrier: Carrier) -> None:
 
     Raises:
         LeaseLostError: The way back has begun; only that may run now; not retried.
-        PermanentError: Somebody else changed the split; not retried.
+        DriftError: Somebody else changed the split, and the service file does not go on then; not retried.
     """
     carrier.check()
-    record, live = carrier.record, carrier.router.live()
+    record = carrier.record
     stable = record.opening.stable
     reached = [Split(line.data["split"]) for line in record.all("live")]
     before = reached[-1] if reached else Split.all_to(stable.slot) if stable else None
     under_way = record.traffic.split if record.traffic else before
-    if live in (before, under_way):
-        return
-    carrier.write("drift", live=str(live), expected=str(before))
-    msg = f"{carrier.release.name}: found the live split {live}, expected {before} as the journal says"
-    raise PermanentError(msg)
+    handle_split(carrier, before, under_way)
 
 
 def first_version(release: Release) -> Outcome:

@@ -196,8 +196,9 @@ def judge_realised(record: Record, frame: pd.DataFrame) -> Verdict | None:
     if not drawn and (traffic.matches or traffic.affinity):
         return None
     tolerance, measure = record.service.analysis.split_tolerance, "drawn" if drawn else "requests"
-    split = judge_split(frame, traffic.split, tolerance, MIN_DRAWN, measure=measure)
-    return Verdict(split.result, (split,), {"split": traffic.split.to_json()})
+    asked = record.served or traffic.split
+    split = judge_split(frame, asked, tolerance, MIN_DRAWN, measure=measure)
+    return Verdict(split.result, (split,), {"split": asked.to_json()})
 
 
 def judge_queried(release: Release, slot: Slot, terms: CanaryJudge, queried: Queried) -> Verdict:

@@ -52,6 +52,7 @@ def provision(release: Release, revision: Revision, replicas: int) -> None:
         TransientError: Fleet or router do not answer; retried.
     """
     carrier = Carrier.of(release)
+    replicas = carrier.scaled(replicas)
     carrier.fleet.deploy(revision, replicas, carrier.lease)
     carrier.fleet.wait_healthy(revision, replicas, release.service.fleet.ready_within)
     carrier.publish(revision)

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from tasks.domain.model import Match, Outcome, Revision, Slot, Split, Traffic
+from tasks.domain.parts import EnvoyRouter
 from tasks.domain.spec import ServiceFile, service_adapter
 from tasks.domain.units import format_duration, parse_duration
 from tasks.journal import Journal, Line
@@ -111,9 +112,14 @@ class Record:
         return self.last("abort")
 
     @property
+    def given_back(self) -> bool:
+        """Nothing of the user's own objects is still as the release had it; the embedded proxy has none."""
+        return isinstance(self.service.router, EnvoyRouter) or self.last("given-back") is not None
+
+    @property
     def closed(self) -> bool:
-        """Ended, and nothing of it is left to be retired or taken back."""
-        return self.ended is not None and not self.due and not self.frozen
+        """Ended, and nothing of it is left to be retired, given back or taken back."""
+        return self.ended is not None and not self.due and not self.frozen and self.given_back
 
     @property
     def due(self) -> tuple[tuple[Revision, datetime], ...]:
@@ -145,6 +151,12 @@ class Record:
         """When the last traffic that was asked for was seen at the data plane."""
         lines = [line for line in self.lines if line.kind in ("asked", "live")]
         return lines[-1].at if lines and lines[-1].kind == "live" else None
+
+    @property
+    def served(self) -> Split | None:
+        """The split that was live last: the one asked for, or the nearest that the router could give."""
+        line = self.last("live")
+        return Split(line.data.get("served") or line.data["split"]) if line else None
 
     @property
     def proven_same(self) -> bool:

@@ -6,13 +6,16 @@ right to change the world for it: the journal, the lease, and the service's flee
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
+from math import ceil
 from typing import ClassVar
 
-from tasks.domain.errors import LeaseLostError, PermanentError
-from tasks.domain.model import Replica, Revision, Slot, Split, Traffic
+from tasks.domain.errors import DavyError, LeaseLostError, PermanentError
+from tasks.domain.kubernetes import ServiceRouter
+from tasks.domain.model import Health, Outcome, Replica, Revision, Slot, Split, Traffic
 from tasks.domain.spec import ServiceFile
 from tasks.fleets import open_fleet
 from tasks.fleets.base import Fleet
@@ -20,6 +23,7 @@ from tasks.journal import FileLease, Journal, take
 from tasks.record import Record, traffic_to_json
 from tasks.routers import open_router
 from tasks.routers.base import Router
+from tasks.served import await_served
 
 
 @dataclass(frozen=True)
@@ -168,9 +172,19 @@ class Carrier:
             TransientError: Not live yet; retried.
             LeaseLostError: Another carrier took over; not retried.
         """
+        before = self.record.served
         self.write("asked", **traffic_to_json(traffic))
-        self.router.write(traffic, self.lease)
-        self.write("live", split=traffic.split.to_json())
+        served = self.router.write(traffic, self.lease)
+        if not self.router.asks_proxies and isinstance(self.release.service.router, ServiceRouter):
+            settle = self.release.service.router.settle
+            await_served(self.release.service, traffic, served, before, settle)
+        self.write("live", split=traffic.split.to_json(), served=served.to_json())
+
+    def scaled(self, replicas: int) -> int:
+        """*replicas*, or more where stable has grown since the release was opened, as by its autoscaler."""
+        stable, before = self.release.stable, self.release.replicas
+        now = sum(r.revision == stable and r.health is not Health.STOPPING for r in self.fleet.observe())
+        return max(replicas, ceil(replicas * now / before))
 
     def publish(self, revision: Revision) -> tuple[Replica, ...]:
         """Tell the router where *revision*'s replicas are; it returns once it finds them healthy."""
@@ -202,8 +216,21 @@ class Carrier:
     def end(self, outcome: str, message: str) -> None:
         """Write how the release ended and give the lease back. Safe to repeat."""
         if self.record.ended is None:
+            if outcome != Outcome.FROZEN:
+                with suppress(DavyError):  # the watcher goes on with it
+                    self.give_back()
             self.write("ended", outcome=outcome, message=message)
         self.let_go()
+
+    def give_back(self) -> None:
+        """Leave the user's own objects as they were, once all requests are on one revision. Safe to repeat.
+
+        Raises:
+            TransientError: The router does not answer; retried.
+            LeaseLostError: Another carrier took over; not retried.
+        """
+        if not self.record.given_back and self.router.give_back(self.lease):
+            self.write("given-back")
 
     def let_go(self) -> None:
         """Give the lease back."""

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from datetime import timedelta
 
-from tasks.domain.errors import TransientError, UnhealthyError
+from tasks.domain.errors import GoneError, TransientError, UnhealthyError
 from tasks.domain.model import Health, Outcome, Replica, Revision, Split, Traffic
 from tasks.journal import Journal, read_lease
 from tasks.record import Record
@@ -81,8 +81,13 @@ def restore(carrier: Carrier, *, reason: str, outcome: Outcome, by: str) -> Outc
     if carrier.release.stable is None and carrier.router.live() is not None:
         carrier.end(Outcome.PROMOTED, f"the first version is live and stays, although {reason}")
         return Outcome.PROMOTED
-    go_back(carrier)
-    retire_the_rest(carrier)
+    try:
+        go_back(carrier)
+        retire_the_rest(carrier)
+    except GoneError as gone:
+        carrier.write("given-back", gone=str(gone))
+        carrier.end(Outcome.FAILED, f"{reason}; nothing is left to go back to: {gone}")
+        return Outcome.FAILED
     carrier.end(outcome, reason)
     return outcome
 

@@ -12,6 +12,7 @@ from tasks.domain.model import Revision, Slot, Split, Traffic
 from tasks.domain.settings import settings
 from tasks.domain.spec import Canary
 from tasks.domain.units import WHOLE
+from tasks.drift import handle_drift
 from tasks.release import Carrier, Release
 from tasks.step import step
 
@@ -21,6 +22,8 @@ PULSE_PATIENCE = timedelta(seconds=20)
 """How long the supervisor may take to bring a dead watcher back."""
 POLL = 0.2
 """Seconds between two looks at the journal while a step is held."""
+DRIFT = 1.0
+"""Seconds between two looks at whether somebody else has changed what is held."""
 
 
 @step("open-preview-{revision.slot}")
@@ -107,9 +110,14 @@ def bake_until(release: Release, revision: Revision, share: int, span: timedelta
 
 def _hold(carrier: Carrier, span: timedelta, *, early: bool) -> None:
     """Return *span* after the split became live; where *early*, once the new version is proven no worse."""
-    until = (carrier.record.live_since or datetime.now(UTC)) + span
-    while datetime.now(UTC) < until and not (early and carrier.record.proven_same):
+    looked = time.monotonic()
+    while datetime.now(UTC) < (carrier.record.live_since or datetime.now(UTC)) + span:
+        if early and carrier.record.proven_same:
+            return
         carrier.check()
+        if time.monotonic() - looked > DRIFT:
+            handle_drift(carrier)
+            looked = time.monotonic()
         time.sleep(POLL)
 
 

@@ -113,8 +113,9 @@ class Metrics(Part):
     ingress controller, or of servers that count their own requests (``http_requests_total``)."""
     match: str | Mapping[Slot, str] | None = None
     """PromQL label matchers that tell a slot's series, as in ``version="{slot}"``, for all slots or by slot.
-    ``{service}`` and ``{slot}`` are filled in, other braces are doubled. HTTP needs it; else, where it is
-    left out, workloads (NGINX: Kubernetes services) named ``{service}-{slot}`` count, in all namespaces."""
+    ``{service}``, ``{slot}``, ``{workload}`` (on Kubernetes the slot's Deployment) and ``{namespace}`` are filled
+    in, other braces are doubled. HTTP needs it; else, where it is left out, the slot's workload counts (NGINX:
+    its Service), in its namespace."""
     code_label: str | None = Field(None, pattern=r"^[a-zA-Z_]\w*$")
     """Which label of a preset's series holds the HTTP status, where it is not the usual one."""
 
@@ -137,12 +138,13 @@ class Metrics(Part):
     @field_validator("match")
     @classmethod
     def _readable(cls, match: str | Mapping[Slot, str] | None) -> str | Mapping[Slot, str] | None:
-        if isinstance(match, str) and "{slot}" not in match:
-            msg = f"found {match!r}, expected {{slot}} in it, or matchers by slot"
+        if isinstance(match, str) and "{slot}" not in match and "{workload}" not in match:
+            msg = f"found {match!r}, expected {{slot}} or {{workload}} in it, or matchers by slot"
             raise ValueError(msg)
         for text in [match] if isinstance(match, str) else (match or {}).values():
             try:
-                readable = _MATCHERS.fullmatch(text.format(service="service", slot="slot"))
+                fields = dict.fromkeys(("service", "slot", "workload", "namespace"), "name")
+                readable = _MATCHERS.fullmatch(text.format(**fields))
             except (AttributeError, LookupError, ValueError):
                 readable = None
             if not readable:

@@ -4,12 +4,40 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+from tasks.domain.kubernetes import KubernetesFleet, ServiceRouter
 from tasks.domain.model import Slot
 from tasks.domain.parts import Metrics
+from tasks.domain.spec import ServiceFile
 
 _QUOTED = re.compile(r"""(["'])(\\.|(?!\1).)*\1""")
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a slot is called in labels.
+
+    Attributes:
+        workload: What runs it: on Kubernetes the name of its Deployment.
+        backend: The Service that users know; those of slots have ``-{slot}`` after it.
+        namespace: A regular expression for where they are.
+    """
+
+    service: str
+    slot: Slot
+    workload: str
+    backend: str
+    namespace: str
+
+    @classmethod
+    def of(cls, service: ServiceFile, slot: Slot) -> Place:
+        """A slot of *service*."""
+        name, fleet, router = service.service, service.fleet, service.router
+        backend = router.service_of(name) if isinstance(router, ServiceRouter) else name
+        if isinstance(fleet, KubernetesFleet):
+            return cls(name, slot, fleet.deployment_of(name, slot), backend, fleet.namespace)
+        return cls(name, slot, f"{name}-{slot}", backend, ".*")
 
 
 @dataclass(frozen=True)
@@ -23,6 +51,8 @@ class Preset:
         codes: Labels of the counter that may hold the HTTP status.
         match: By slot, the label matchers that tell its series.
         only: By label, a matcher that holds unless the service file has its own for that label.
+
+    What `match` holds has the fields of `Place`.
     """
 
     requests: str
@@ -32,22 +62,24 @@ class Preset:
     match: Mapping[Slot, str]
     only: Mapping[str, str]
 
-    def selector(self, metrics: Metrics, service: str, slot: Slot) -> str | None:
+    def selector(self, metrics: Metrics, place: Place) -> str | None:
         """Selects the series of one slot; None for a slot that the service file says nothing of."""
         match = self.match if metrics.match is None else metrics.match
-        text = match if isinstance(match, str) else match.get(slot)
+        text = match if isinstance(match, str) else match.get(place.slot)
         if text is None:
             return None
-        own = text.format(service=service, slot=slot).strip().rstrip(",")
+        fields = asdict(place)
+        own = text.format(**fields).strip().rstrip(",")
         given = re.findall(r"(\w+)\s*[=!]", _QUOTED.sub("", own))
         only = [matcher for label, matcher in self.only.items() if label not in given]
         names = f'__name__=~"{self.requests}|{self.latency}"'
         return f"{{{', '.join([names, *only, own])}}}"
 
 
-_NAMED = "{service}-{slot}"
+_WORKLOAD = 'destination_workload="{workload}", destination_workload_namespace=~"{namespace}"'
+_NAMED = "{backend}-{slot}"
 _MAIN = f'service="{_NAMED}", canary=""'
-_BESIDE = f'service=~"{{service}}-(blue|green)", canary=~".+-{_NAMED}-[^-]+"'
+_BESIDE = f'service=~"{{backend}}-(blue|green)", canary=~".+-{_NAMED}-[^-]+"'
 
 PRESETS = {
     "istio": Preset(
@@ -55,7 +87,7 @@ PRESETS = {
         latency="istio_request_duration_milliseconds_bucket",
         unit=1,
         codes=("response_code",),
-        match=dict.fromkeys(Slot, f'destination_workload="{_NAMED}"'),
+        match=dict.fromkeys(Slot, _WORKLOAD),
         # Who asks also counts what never reached the workload, and each request counts once.
         only={"reporter": 'reporter="source"'},
     ),

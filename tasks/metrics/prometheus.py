@@ -19,7 +19,7 @@ from tasks.domain.model import Slot, Window
 from tasks.domain.spec import ServiceFile
 from tasks.metrics.counters import METRICS, Look, Sample, Series, compare, read_look
 from tasks.metrics.frame import to_frame
-from tasks.metrics.presets import PRESETS, Preset
+from tasks.metrics.presets import PRESETS, Place, Preset
 from tasks.metrics.scrapes import STARTED, UP, Scrapes, Target
 from tasks.metrics.server import Matrix, Server
 
@@ -28,6 +28,7 @@ class Prometheus:
     """Reads one service's series from a Prometheus server. Each target must be scraped by one job only."""
 
     def __init__(self, service: ServiceFile) -> None:
+        self._file = service
         self._service = service.service
         self._metrics = service.analysis.metrics
 
@@ -66,7 +67,7 @@ class Prometheus:
         """What *preset*'s series say."""
         scrapes = Scrapes()
         for slot in slots:
-            if selector := preset.selector(self._metrics, self._service, slot):
+            if selector := preset.selector(self._metrics, Place.of(self._file, slot)):
                 for series in server.samples(selector, window):
                     scrapes.read_slot(slot, series)
         if scrapes.targets:

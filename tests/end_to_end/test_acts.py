@@ -83,7 +83,7 @@ def test_an_abort_brings_all_traffic_back(stage: Stage) -> None:
 def test_somebody_elses_split_is_named_and_taken_back(stage: Stage) -> None:
     drifted = stage.end("acts-drift")
     assert (drifted.code, drifted.json["outcome"]) == (3, "RolledBack")
-    assert "drawn requests, asked for" in drifted.json["message"]
+    assert "somebody else changed it: live requests: found " in drifted.json["message"]
     story = stage.story("acts-drift")
     assert properties.back_since(story.looks, story.stable) < drifted.at + 1
     assert story.users.failures == ()

@@ -106,7 +106,7 @@ def test_a_split_that_somebody_else_changed_is_named_and_taken_back(world: World
     world.traffic = type(world.traffic)(split(blue=20, candidate=80))
     state = run(service)
     assert state.name == Outcome.ROLLED_BACK
-    assert "found the live split blue 20%, candidate 80%" in (state.message or "")
+    assert "live requests: found blue 20%, candidate 80%, expected " in (state.message or "")
     assert record().last("drift")
     assert world.traffic.split == STABLE
 

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from tasks.domain.errors import TransientError
 from tasks.domain.model import Slot, Window
 from tasks.domain.parts import Metrics
+from tasks.domain.spec import service_adapter
 from tasks.metrics import open_metrics
-from tasks.metrics.presets import PRESETS
+from tasks.metrics.presets import PRESETS, Place
 from tests.tasks.metrics.conftest import MakeService, Poll, StartPrometheus, needs_prometheus
 from tests.tasks.metrics.exporter import Exporter
 
@@ -183,7 +184,27 @@ def test_a_target_that_is_down_leaves_a_gap_and_loses_nothing(
 
 def selector(slot: Slot, **metrics: object) -> str | None:
     given = Metrics.model_validate({"source": "prometheus", "url": "http://127.0.0.1:9090", **metrics})
-    return PRESETS[given.preset].selector(given, "shop", slot)
+    return PRESETS[given.preset].selector(given, Place("shop", slot, f"shop-{slot}", "shop", ".*"))
+
+
+def test_on_kubernetes_a_slots_own_deployment_counts_in_its_namespace() -> None:
+    content = {
+        "service": "shop",
+        "strategy": "canary",
+        "fleet": {"kind": "kubernetes", "namespace": "sales", "deployment": "web"},
+        "router": {"kind": "istio", "service": "front"},
+        "analysis": {"metrics": {"source": "prometheus", "url": "http://127.0.0.1:9090", "preset": "istio"}},
+    }
+    file = service_adapter.validate_python(content)
+    own, other = (
+        PRESETS["istio"].selector(file.analysis.metrics, Place.of(file, slot))
+        for slot in (Slot.BLUE, Slot.GREEN)
+    )
+    assert 'destination_workload="web", destination_workload_namespace=~"sales"' in str(own)
+    assert 'destination_workload="web-green", ' in str(other)
+    assert 'service="front-blue", canary=""' in str(
+        PRESETS["nginx"].selector(file.analysis.metrics, Place.of(file, Slot.BLUE))
+    )
 
 
 def test_matchers_of_a_service_file_stand_in_for_those_of_the_preset() -> None:
@@ -205,7 +226,7 @@ def test_matchers_of_a_service_file_stand_in_for_those_of_the_preset() -> None:
         ({"preset": "istio"}, "expected source 'prometheus'"),
         ({"source": "prometheus", "url": "http://x", "preset": "http"}, "found no match with preset 'http'"),
         ({"source": "prometheus", "url": "http://x", "match": 'a="{slot}"'}, "expected another preset"),
-        ({"match": 'a="b"'}, r"match\n.*expected {slot} in it"),
+        ({"match": 'a="b"'}, r"match\n.*expected {slot} or {workload} in it"),
         ({"match": "a={slot}"}, "expected PromQL label matchers"),
         ({"match": 'a="{slot}"} or x{b="c"'}, "expected PromQL label matchers"),
         ({"match": 'a="{slot}", b="{version}"'}, "expected PromQL label matchers"),
