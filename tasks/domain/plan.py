@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from math import ceil
 
+from tasks.domain.kubernetes import ReplicasRouter
 from tasks.domain.spec import BlueGreen, BlueGreenCanary, Canary, Rolling, ServiceFile
-from tasks.domain.units import WHOLE
+from tasks.domain.units import WHOLE, format_share
 
 SINGLE = timedelta(0)
 
@@ -19,7 +20,7 @@ class PlannedStep:
 
     Attributes:
         what: The step in words.
-        share: The new version's share, basis points.
+        share: The new version's share, basis points; the one that it really gets.
         bake: How long it is held before it is judged.
         replicas: How many replicas of all versions run then.
         beside: Share of the version that the new one is compared with, basis points; 0 for none.
@@ -77,7 +78,8 @@ def plan_of(service: ServiceFile, replicas: int, *, first: bool = False) -> Plan
         case BlueGreenCanary():
             trickle = service.trickle
             what, beside = "a trickle to the new colour", WHOLE - trickle.share
-            steps.append(PlannedStep(what, trickle.share, trickle.bake, 2 * replicas, beside=beside))
+            step = PlannedStep(what, trickle.share, trickle.bake, 2 * replicas, beside=beside)
+            steps.append(_possible(service, step, replicas, replicas))
             steps.append(
                 PlannedStep("all traffic to the new colour, watched", WHOLE, service.watch, 2 * replicas)
             )
@@ -97,7 +99,8 @@ def _rolling(service: Rolling, replicas: int) -> Iterator[PlannedStep]:
     for batch in service.batches(replicas):
         what = f"{batch.new} of {replicas} replicas replaced"
         room, beside = batch.room + batch.new, WHOLE - batch.share
-        yield PlannedStep(what, batch.share, service.bake, room, beside=beside, moves=1)
+        step = PlannedStep(what, batch.share, service.bake, room, beside=beside, moves=1)
+        yield _possible(service, step, batch.new, batch.room)
 
 
 def _canary(service: Canary, replicas: int) -> Iterator[PlannedStep]:
@@ -106,8 +109,24 @@ def _canary(service: Canary, replicas: int) -> Iterator[PlannedStep]:
         baseline = service.has_baseline(step.share)
         what = "candidate beside a baseline" if baseline else "candidate beside stable"
         beside = step.share if baseline else WHOLE - step.share
-        yield PlannedStep(what, step.share, step.bake, replicas + small * (1 + baseline), beside=beside)
+        planned = PlannedStep(what, step.share, step.bake, replicas + small * (1 + baseline), beside=beside)
+        yield _possible(service, planned, small, small if baseline else replicas)
     if service.promote:
         last = service.steps[-1].share
         small = max(1, ceil(last * replicas / WHOLE)) * (1 + service.has_baseline(last))
         yield PlannedStep("promoted: all traffic, watched", WHOLE, service.watch, 2 * replicas + small)
+
+
+def _possible(service: ServiceFile, step: PlannedStep, new: int, beside: int) -> PlannedStep:
+    """*step* with the shares that it really has, where the number of replicas is what splits requests.
+
+    Args:
+        new: Replicas of the new version while it is held.
+        beside: Those of the version that it is compared with.
+    """
+    if not isinstance(service.router, ReplicasRouter) or step.share == WHOLE:
+        return step
+    share = WHOLE * new // step.replicas
+    words = f"{step.what} (asked for {format_share(step.share)}: the nearest that replicas give)"
+    what = step.what if share == step.share else words
+    return replace(step, what=what, share=share, beside=WHOLE * beside // step.replicas)

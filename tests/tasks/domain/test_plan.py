@@ -78,3 +78,38 @@ def test_a_first_version_has_no_steps_to_hold() -> None:
     )
     found = plan_of(service, 3, first=True)
     assert (found.duration, found.surge) == (timedelta(0), 3)
+
+
+def by_count(strategy: str, replicas: int = 4, **more: object) -> Plan:
+    """The plan where the number of replicas is what splits requests."""
+    kubernetes = {"fleet": {"kind": "kubernetes"}, "router": {"kind": "replicas"}}
+    metrics = {"source": "prometheus", "url": "http://127.0.0.1:9090"}
+    return plan(strategy, replicas, **kubernetes, analysis={"metrics": metrics}, **more)
+
+
+def test_shares_by_count_are_those_that_replicas_give() -> None:
+    found = by_count("canary")
+    assert [step.share for step in found.steps] == [1666, 1666, 3333, 10_000]
+    assert [step.beside for step in found.steps] == [1666, 1666, 6666, 0]
+    nearest = "candidate beside a baseline (asked for 5%: the nearest that replicas give)"
+    assert found.steps[0].what == nearest
+    assert found.steps[3].what == "promoted: all traffic, watched"
+
+
+def test_a_share_that_replicas_give_exactly_needs_no_words() -> None:
+    found = by_count("canary", steps=[{"share": 25}, {"share": 100}], baseline=False, replicas=3)
+    assert [(step.share, step.beside) for step in found.steps[:2]] == [(2500, 7500), (10_000, 0)]
+    assert [step.what for step in found.steps[:2]] == ["candidate beside stable"] * 2
+
+
+def test_a_trickle_by_count_is_half_of_all_requests() -> None:
+    trickle, switched = by_count("blue-green-canary").steps
+    assert (trickle.share, trickle.beside, switched.share) == (5000, 5000, 10_000)
+    assert "asked for 5%" in trickle.what
+
+
+def test_rolling_by_count_has_the_share_of_what_runs_while_it_is_held() -> None:
+    service_order = [
+        (step.share, step.beside) for step in by_count("rolling", max_surge=1, max_unavailable=0).steps
+    ]
+    assert service_order == [(2000, 8000), (4000, 6000), (6000, 4000), (10_000, 0)]
