@@ -17,7 +17,7 @@ from typing import Self
 
 from kubernetes.client import ApiClient
 
-from tests.rig.cluster import translate_istio, translate_service
+from tests.rig.cluster import translate_gateway, translate_ingress, translate_istio, translate_service
 from tests.rig.cluster.mesh_config import Places, config
 from tests.rig.cluster.mesh_envoy import Envoy, Refused
 from tests.rig.cluster.mesh_pods import Pods
@@ -29,6 +29,8 @@ __all__ = ["Entry", "Mesh", "Refusal", "Served"]
 
 _TRANSLATORS: Mapping[str, Callable[[Entry, Objects], Routing]] = {
     "istio": translate_istio.translate,
+    "gateway": translate_gateway.translate,
+    "ingress": translate_ingress.translate,
     "service": translate_service.translate,
 }
 _LOOK = 0.1
@@ -180,6 +182,8 @@ class Mesh:
             return
         if not refused:
             self._note(objects)
+            for one, status in translate_gateway.statuses(self.entries, objects):
+                self._source.write_status(one, status)
 
     def _translate(self, entry: Entry, objects: Objects) -> bool:
         """Whether what the entry does now is what *objects* say; else it does what it did."""

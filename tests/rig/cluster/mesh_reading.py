@@ -17,12 +17,15 @@ def chosen(
     parts = urlsplit(path)
     known = {":method": method, ":scheme": "http", **{k.lower(): v for k, v in (headers or {}).items()}}
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    cookies = dict(one.strip().partition("=")[::2] for one in known.get("cookie", "").split(";"))
     for route in routes:
         match = route["match"]
         if (
             _path(match, parts.path)
             and all(_named(one, known) for one in match.get("headers", ()))
             and all(_named(one, query) for one in match.get("query_parameters", ()))
+            and all(_named(one, cookies) for one in match.get("cookies", ()))
+            and ("grpc" not in match or known.get("content-type", "").startswith("application/grpc"))
         ):
             return route
     return None

@@ -100,6 +100,11 @@ class Held:
         with self._news:
             return self._by_kind[kind][namespace, name]
 
+    def tell(self) -> None:
+        """Have whoever waits look again."""
+        with self._news:
+            self._tell()
+
     def _tell(self) -> None:
         self._is_new = True
         self._news.notify_all()

@@ -78,14 +78,15 @@ class ApiSource(Held):
             thread.join()
 
     def write_status(self, one: Json, status: Json) -> None:
-        """See `mesh_source.Source.write_status`."""
+        """See `mesh_source.Source.write_status`; what fails is left to the next look."""
         about = one["metadata"]
         path = f"{self._path(one['kind'], about['namespace'])}/{about['name']}/status"
         try:
             self._ask("PATCH", path, {"status": status}).read()
-        except ApiException as error:
-            if error.status != 404:
-                raise
+        except _FAILURES as error:
+            if not isinstance(error, ApiException) or error.status != 404:
+                self._over.wait(_PAUSE)
+                self.tell()
 
     def _served_versions(self) -> set[str]:
         groups = json.loads(self._ask("GET", "/apis").data)["groups"]
