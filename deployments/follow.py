@@ -93,14 +93,22 @@ def _words(record: Record, line: Line) -> Iterator[str]:
             yield "  [green]proven to be no worse; the bake ends early[/]"
         case "live":
             yield f"  live: {_split_in_words(data)}"
-        case "check":
-            yield f"  [yellow]check failed: {escape(data['reason'])}[/]"
-        case "drift":
-            yield f"[yellow]somebody else changed it: {escape(data['what'])} (on_drift: {data['on_drift']})[/]"
-        case "abort":
-            yield f"[yellow]abort asked for by {escape(data['by'])}[/]"
+        case "check" | "drift" | "abort":
+            yield f"  [yellow]{escape(_trouble(line))}[/]"
         case "reverting":
             yield f"[red]going back ({escape(data['by'])}): {escape(data['reason'])}[/]"
+
+
+def _trouble(line: Line) -> str:
+    """What may take the release back."""
+    data = line.data
+    match line.kind:
+        case "check":
+            return f"check failed: {data['reason']}"
+        case "drift":
+            return f"somebody else changed it: {data['what']} (on_drift: {data['on_drift']})"
+        case _:
+            return f"abort asked for by {data['by']}"
 
 
 def _split_in_words(data: Mapping[str, Any]) -> str:

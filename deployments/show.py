@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from deployments.changes import changes_of, print_changes
 from tasks.detectable import remedy, sights
 from tasks.domain.errors import DavyError
 from tasks.domain.model import Health
@@ -21,6 +22,7 @@ from tasks.domain.units import format_duration, format_share
 from tasks.fleets import open_fleet
 from tasks.opening import preflight, recent
 from tasks.record import Record
+from tasks.release import Release
 from tasks.routers import open_router
 
 if TYPE_CHECKING:
@@ -37,8 +39,10 @@ def print_plan(console: Console, service: ServiceFile, version: str, *, as_json:
     plan = plan_of(service, replicas, first=stable is None)
     before = stable.version if stable else None
     seen = sights(service, stable, plan) if stable else []
+    changes = changes_of(Release("plan", service, version, stable, replicas), plan)
     if as_json:
-        print(json.dumps(_plan_json(service, before, version, plan, seen)))  # noqa: T201
+        found = _plan_json(service, before, version, plan, seen) | {"changes": list(map(asdict, changes))}
+        print(json.dumps(found))  # noqa: T201
         return
     console.print(f"[bold]{service.service}[/]: {escape(before or 'nothing')} → [bold]{escape(version)}[/]")
     columns = ("step", "share", "bake", "replicas", *(["sees"] if seen else []))
@@ -56,6 +60,7 @@ def print_plan(console: Console, service: ServiceFile, version: str, *, as_json:
         if sight.is_blind:
             warning = f"{sight.metric} detect {sight.detect:g}: expected {remedy(sight)}"
             console.print(f"[yellow]![/] {escape(warning)}")
+    print_changes(console, changes)
 
 
 def _sight_in_words(sight: Sight) -> str:

@@ -187,11 +187,13 @@ class Change:
         subject: ``Kind/namespace/name``.
         action: ``create`` or ``change``.
         diff: What changes, as lines of a unified diff of YAML.
+        like: The subject that a created one is compared with; empty for none.
     """
 
     subject: str
     action: str
     diff: str = ""
+    like: str = ""
 
 
 class Lease(Protocol):

@@ -59,7 +59,7 @@ class KubernetesDeployments:
         refuse_unfit(self._cluster, self._file, config_of(self._fleet, version))
 
     def changes(self, revision: Revision, replicas: int) -> tuple[Change, ...]:
-        """See `Fleet.changes`: by the server's own dry run."""
+        """See `Fleet.changes`: by the server's own dry run, and beside the own Deployment."""
         name = self._fleet.deployment_of(self._service, revision.slot)
         before = self._cluster.read(DEPLOYMENT, name)
         if before and self._version(before) == revision.version:
@@ -67,7 +67,9 @@ class KubernetesDeployments:
         wanted = self._wanted(revision, replicas, PREVIEW, 0)
         after = self._cluster.apply(DEPLOYMENT, wanted, dry_run=True)
         subject = self._cluster.subject(DEPLOYMENT, name)
-        return (Change(subject, "change" if before else "create", diff_of(before, after)),)
+        if before:
+            return (Change(subject, "change", diff_of(before, after)),)
+        return (Change(subject, "create", diff_of(self._own(), after), like=self._subject),)
 
     def observe(self) -> tuple[Replica, ...]:
         """See `Fleet.observe`: each pod, and each that is missing."""

@@ -13,6 +13,9 @@ import pytest
 
 from deployments.supervisor import start_supervisor, stop_supervisor
 from tasks.domain.spec import Canary, ServiceFile
+from tests.rig.cluster.fixtures import cluster, control_plane, crds, kubelet, namespace
+
+__all__ = ["cluster", "control_plane", "crds", "kubelet", "namespace"]
 
 REPLICA = """
 import http.server, os, signal, subprocess, sys, time

@@ -1,0 +1,109 @@
+"""The demo shop on Kubernetes: what its users would have in Git, and its service file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kubernetes import client
+
+from tests.rig.services import LIMITS, STRATEGIES
+
+Json = dict[str, Any]
+
+PORT = 8080
+_ARGS = ["--host", "$(POD_IP)", "--port", str(PORT), "--version", "$(IMAGE_TAG)", "--database", "$(DATABASE)"]
+
+
+def container(database: Path) -> Json:
+    """The shop, with what a careful team writes: probe, port, and time for proxies to look away."""
+    return {
+        "name": "app",
+        "image": "shop:1.0",
+        "args": _ARGS,
+        "ports": [{"name": "http", "containerPort": PORT}],
+        "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 1},
+        "lifecycle": {"preStop": {"exec": {"command": ["sleep", "2"]}}},
+        "env": [
+            {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+            {"name": "DATABASE", "value": str(database)},
+        ],
+    }
+
+
+def deployment(name: str, database: Path, *, shared: bool = False, replicas: int = 2) -> Json:
+    """The own Deployment.
+
+    Args:
+        shared: Its selector has a label that the Service's lacks, so that the Service can select all slots.
+    """
+    labels = {"app": name} | ({"track": "stable"} if shared else {})
+    pods = {"terminationGracePeriodSeconds": 10, "containers": [container(database)]}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pods},
+        },
+    }
+
+
+def service(name: str) -> Json:
+    """The Service that users know."""
+    ports = [{"name": "http", "port": 80, "targetPort": "http"}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"selector": {"app": name}, "ports": ports},
+    }
+
+
+def make(api: client.ApiClient, namespace: str, *manifests: Json) -> None:
+    """Create Deployments and Services, as ``kubectl create`` does."""
+    apps, core = client.AppsV1Api(api), client.CoreV1Api(api)
+    for one in manifests:
+        if one["kind"] == "Deployment":
+            apps.create_namespaced_deployment(namespace, one)
+        else:
+            core.create_namespaced_service(namespace, one)
+
+
+def content(
+    name: str,
+    namespace: str,
+    kubeconfig: Path,
+    *,
+    strategy: str = "canary",
+    router: str = "istio",
+    prometheus: str = "http://127.0.0.1:9090",
+    **own: Any,  # noqa: ANN401 - keys of the service file that are other than usual
+) -> Json:
+    """A service file's content."""
+    metrics = {"source": "prometheus", "url": prometheus}
+    metrics |= (
+        {"preset": router} if router in ("istio", "nginx") else {"preset": "http", "match": _BY_WORKLOAD}
+    )
+    return {
+        "service": name,
+        "strategy": strategy,
+        "replicas": 2,
+        "fleet": {
+            "kind": "kubernetes",
+            "namespace": namespace,
+            "kubeconfig": str(kubeconfig),
+            "ready_within": "60s",
+            "drain": "1s",
+        },
+        "router": {"kind": router},
+        "analysis": {"interval": "500ms", "limits": LIMITS, "metrics": metrics},
+        "abort_scale_down_delay": "2s",
+        **STRATEGIES[strategy],
+        **own,
+    }
+
+
+_BY_WORKLOAD = 'deployment="{workload}", namespace="{namespace}"'
