@@ -11,18 +11,20 @@ from __future__ import annotations
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 from tasks.cluster import Json
 from tasks.cluster.cluster import annotations_of, labels_on, refuse_newer
 from tasks.cluster.kinds import Kind
 from tasks.cluster.labels import EPOCH, ORIGINAL, RELEASE, label_value
+from tasks.cluster.permissions import Need, refuse_forbidden
 from tasks.cluster.yaml_diff import diff_of
 from tasks.domain.errors import InputError, PermanentError
 from tasks.domain.model import Address, Change, Lease, Slot, Split, Traffic
 from tasks.domain.spec import ServiceFile
-from tasks.routers.slot_services import ServiceNames, SlotServices
+from tasks.routers.service_names import ServiceNames
+from tasks.routers.slot_services import SlotServices
 
 _OURS = (ORIGINAL, EPOCH, RELEASE)
 """The annotations of a borrowed object."""
@@ -84,6 +86,10 @@ class BorrowedRoute(ABC):
 
     # What they may add to it.
 
+    def needs(self) -> Sequence[Need]:
+        """What may have to be done, beside what every release on Kubernetes may have to."""
+        return [(kind, "", "get list update") for kind in self.kinds if self.cluster.knows(kind)]
+
     def prepare(self, spec: Json, traffic: Traffic, lease: Lease) -> None:  # noqa: B027 - few routers have anything to do here
         """What has to be there before the object is written."""
 
@@ -101,9 +107,19 @@ class BorrowedRoute(ABC):
         return False
 
     def check(self) -> None:
-        """See `Router.check`."""
+        """See `Router.check`.
+
+        Raises:
+            InputError: The server has no such objects, or the service file does not fit the one there is; not retried.
+            PermanentError: A permission is missing; not retried.
+        """
+        if not any(self.cluster.knows(kind) for kind in self.kinds):
+            names = " or ".join(kind.name for kind in self.kinds)
+            raise InputError("router.kind", self.service.router.kind, f"a cluster that has {names}")
+        refuse_forbidden(self.cluster, self.needs())
         self.services.users()
         self.services.own_selector()
+        self.services.refuse_taken()
         _, found = self.find()
         for traffic in self._wishes():
             self.refuse(self._own(found), traffic)
@@ -159,7 +175,8 @@ class BorrowedRoute(ABC):
 
         def edit(now: Json) -> Json:
             own = self._own(now)
-            marks = {ORIGINAL: json.dumps(own), EPOCH: str(lease.epoch), RELEASE: label_value(lease.release)}
+            said = json.dumps(own, sort_keys=True, separators=(",", ":"))
+            marks = {ORIGINAL: said, EPOCH: str(lease.epoch), RELEASE: label_value(lease.release)}
             now["metadata"]["annotations"] = annotations_of(now) | marks
             return now | {"spec": self.routed(own, traffic)}
 
@@ -189,7 +206,9 @@ class BorrowedRoute(ABC):
 
     def give_back(self, lease: Lease) -> bool:
         """See `Router.give_back`."""
+        lease.check()
         kind, found = self.find()
+        refuse_newer(found, lease, self.cluster.subject(kind, found["metadata"]["name"]))
         if not self.is_borrowed(found["spec"]) and not annotations_of(found).keys() & set(_OURS):
             self.tidy(lease)
             return True

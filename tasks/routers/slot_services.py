@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 
 from tasks.cluster import Cluster, Json, open_cluster
@@ -23,6 +22,7 @@ from tasks.domain.errors import InputError, PermanentError, TransientError
 from tasks.domain.kubernetes import ServiceRouter
 from tasks.domain.model import Address, Lease, Slot, Split
 from tasks.domain.spec import ServiceFile
+from tasks.routers.service_names import ServiceNames
 
 _COPIED = ("name", "port", "protocol", "targetPort", "appProtocol")
 """What of a port of the users' Service a slot's has too."""
@@ -31,41 +31,6 @@ _TAKE_UP = timedelta(seconds=10)
 SEEN_WITHIN = timedelta(seconds=1)
 """How long proxies may take to see what the API server has of a Service, before a route leads there."""
 _POLL = 0.05
-
-
-@dataclass(frozen=True)
-class ServiceNames:
-    """How the Services are called, and back from a name to its slot.
-
-    Attributes:
-        users: The Service that users know.
-    """
-
-    namespace: str
-    users: str
-
-    def of(self, slot: Slot) -> str:
-        """The Service of one slot."""
-        return f"{self.users}-{slot}"
-
-    def slot_of(self, host: str, namespace: str | None = None) -> Slot | None:
-        """The slot whose Service *host* names, in any of its forms; None for any other host.
-
-        Args:
-            namespace: Where a short name counts from; the service's own where it is left out.
-        """
-        name = self._local(host, namespace)
-        return next((slot for slot in Slot if name == self.of(slot)), None)
-
-    def is_users(self, host: str, namespace: str | None = None) -> bool:
-        """Whether *host* names the Service that users know, in any of its forms."""
-        return self._local(host, namespace) == self.users
-
-    def _local(self, host: str, namespace: str | None) -> str | None:
-        """The Service's name, where it is one of this namespace."""
-        name, _, rest = host.partition(".")
-        where = rest.removesuffix(".svc.cluster.local").removesuffix(".svc") if rest else namespace
-        return name if (where or self.namespace) == self.namespace else None
 
 
 class SlotServices:
@@ -110,21 +75,36 @@ class SlotServices:
         """What selects the pods of *slot*, and of no other."""
         return self.own_selector() if slot is Slot.BLUE else slot_labels(self.service.service, slot)
 
+    def refuse_taken(self) -> None:
+        """Make sure that no Service of somebody else's has the name of a slot's.
+
+        Raises:
+            InputError: One has; not retried.
+            TransientError: The API server does not answer; retried.
+        """
+        for slot in Slot:
+            if found := self.cluster.read(SERVICE, self.names.of(slot)):
+                self._refuse_foreign(found)
+
     def ensure(self, slot: Slot, lease: Lease) -> None:
         """Have the slot's Service, with the ports of the users' one. Safe to repeat.
 
         Raises:
             GoneError: There is no Deployment of that slot; not retried.
-            TransientError: The API server does not answer; retried.
+            InputError: A Service of that name is somebody else's; not retried.
+            TransientError: Others write it, or the API server does not answer; retried.
             LeaseLostError: Another carrier holds the lease; not retried.
         """
         name, found = self.names.of(slot), self.cluster.read(SERVICE, self.names.of(slot))
-        if found:
-            refuse_newer(found, lease, self.cluster.subject(SERVICE, name))
         wanted = self._wanted(slot, lease)
-        if found is None or not _says(found, wanted):
-            lease.check()
-            self.cluster.apply(SERVICE, wanted)
+        if found:
+            self._refuse_foreign(found)
+            refuse_newer(found, lease, self.cluster.subject(SERVICE, name))
+            if _says(found, wanted):
+                return
+            wanted["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
+        lease.check()
+        self.cluster.apply(SERVICE, wanted)
 
     def remove(self, slot: Slot, lease: Lease) -> None:
         """Delete the slot's Service. Nothing there is no error.
@@ -230,6 +210,11 @@ class SlotServices:
         if after != before:
             time.sleep(SEEN_WITHIN.total_seconds())
         return bool(wanted)
+
+    def _refuse_foreign(self, found: Json) -> None:
+        if labels_on(found).get(SERVICE_LABEL) != self.service.service:
+            subject = self.cluster.subject(SERVICE, found["metadata"]["name"])
+            raise InputError("router.service", subject, "that name to be free")
 
     def _wanted(self, slot: Slot, lease: Lease) -> Json:
         spec = self.users()["spec"]
