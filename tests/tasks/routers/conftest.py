@@ -10,7 +10,10 @@ import pytest
 from tasks.domain.model import Slot, Split, Traffic
 from tasks.journal.lease import take
 from tasks.routers.envoy import Envoy
+from tests.rig.cluster.fixtures import cluster, control_plane, crds, namespace
 from tests.tasks.routers.rig import Proxy, Replicas, Shop, service_of
+
+__all__ = ["cluster", "control_plane", "crds", "namespace"]
 
 
 @pytest.fixture
