@@ -139,6 +139,13 @@ def test_a_header_value_or_pattern_takes_the_place_of_always_and_never() -> None
     assert split(chosen(routes, headers={"x-lane": "always"})) == {MAIN: 100}
 
 
+def test_a_header_or_cookie_that_the_controller_does_not_take_is_as_good_as_none() -> None:
+    odd = {"canary_by_header": "x-lane;", "canary_by_cookie": "a=b"}
+    assert len(canary(**odd).routes) == 1
+    value = canary(canary_by_header="x-lane", canary_by_header_value="a|b").routes
+    assert split(chosen(value, headers={"x-lane": "always"})) == {BESIDE: 100}
+
+
 def test_only_the_oldest_canary_counts() -> None:
     first = ingress("beside", created="2026-01-01", canary="true", canary_weight="10")
     second = ingress("third", created="2026-01-02", canary="true", canary_weight="50")
@@ -179,7 +186,7 @@ def test_annotations_that_are_not_translated_are_refused_by_name_unless_a_canary
         routed(ingress("main", mirror_target="https://a.example"))
     with pytest.raises(Unsupported, match=r"affinity is not translated"):
         canary(affinity="cookie")
-    assert canary(canary_weight="100", proxy_body_size="1m").routes
+    assert canary(canary_weight="100", configuration_snippet="x").routes
 
 
 def test_another_class_is_another_controllers() -> None:

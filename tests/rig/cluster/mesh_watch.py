@@ -78,13 +78,20 @@ class ApiSource(Held):
             thread.join()
 
     def write_status(self, one: Json, status: Json) -> None:
-        """See `mesh_source.Source.write_status`; what fails is left to the next look."""
+        """See `mesh_source.Source.write_status`; what fails for now is left to the next look.
+
+        Raises:
+            ApiException: The server does not take it; not retried.
+        """
         about = one["metadata"]
         path = f"{self._path(one['kind'], about['namespace'])}/{about['name']}/status"
         try:
             self._ask("PATCH", path, {"status": status}).read()
         except _FAILURES as error:
-            if not isinstance(error, ApiException) or error.status != 404:
+            status = error.status if isinstance(error, ApiException) else 503
+            if status in (400, 401, 403, 415, 422):
+                raise
+            if status != 404:
                 self._over.wait(_PAUSE)
                 self.tell()
 

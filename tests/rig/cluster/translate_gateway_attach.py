@@ -221,7 +221,7 @@ def _condition(route: Json, ref: Json, kind: str, status: str, reason: str) -> J
         "type": kind,
         "status": status,
         "reason": reason,
-        "message": "",
+        "message": f"{kind}: {status}, {reason}",  # an empty one is null to old API servers
         "observedGeneration": route["metadata"].get("generation", 0),
         "lastTransitionTime": next(since, now),
     }

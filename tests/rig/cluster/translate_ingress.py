@@ -8,6 +8,7 @@ is as good as none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -33,10 +34,21 @@ _CANARY = {
     "canary-by-header-pattern",
     "canary-by-cookie",
 }
-_HARMLESS = {"ssl-redirect"}
-"""Without TLS it does nothing."""
+_HARMLESS = {
+    "ssl-redirect",
+    "enable-access-log",
+    "proxy-body-size",
+    "proxy-buffer-size",
+    "proxy-connect-timeout",
+    "proxy-read-timeout",
+    "proxy-send-timeout",
+}
+"""They change nothing of what the rig's small and plain requests meet."""
 _INHERITED = {"load-balance", "upstream-hash-by", "affinity", "affinity-canary-behavior"}
 """What a canary has of its own; everything else is the main Ingress's."""
+_PLAIN = re.compile(r"[-/._~a-zA-Z0-9:]*")
+_PATTERN = re.compile(r"[-/._~a-zA-Z0-9:^$\[\](){}*+?|&=\\]*")
+"""What the controller takes as a header, its value or a cookie, and as a pattern; others are as good as none."""
 _CLASS = "nginx"
 _WEIGHT_TOTAL = 100
 _RETRIES: Json = {
@@ -202,12 +214,13 @@ def _shaped(location: _Location, main: str, beside: str, settings: dict[str, str
 
 def _by_header(settings: dict[str, str]) -> list[tuple[Json, bool]]:
     """A value or an expression takes the place of ``always`` and ``never``."""
-    name = settings.get("canary-by-header")
+    name = _word(settings, "canary-by-header")
     if not name:
         return []
-    if value := settings.get("canary-by-header-value"):
+    if value := _word(settings, "canary-by-header-value"):
         return [({"headers": [{"name": name, "string_match": {"exact": value}}]}, True)]
-    if pattern := settings.get("canary-by-header-pattern"):
+    pattern = settings.get("canary-by-header-pattern", "")
+    if pattern and _PATTERN.fullmatch(pattern):
         anywhere = {"safe_regex": {"regex": f".*(?:{pattern}).*"}}
         return [({"headers": [{"name": name, "string_match": anywhere}]}, True)]
     return [
@@ -217,7 +230,7 @@ def _by_header(settings: dict[str, str]) -> list[tuple[Json, bool]]:
 
 
 def _by_cookie(settings: dict[str, str]) -> list[tuple[Json, bool]]:
-    name = settings.get("canary-by-cookie")
+    name = _word(settings, "canary-by-cookie")
     words = ("always", "never") if name else ()
     return [
         ({"cookies": [{"name": name, "string_match": {"exact": word}}]}, word == "always") for word in words
@@ -236,9 +249,12 @@ def _route(location: _Location, target: Json, **match: Json) -> Json:
     return {"name": location.ingress["metadata"]["name"], "match": {**where, **match}, "route": action}
 
 
+def _word(settings: dict[str, str], name: str) -> str:
+    word = settings.get(name, "")
+    return word if _PLAIN.fullmatch(word.replace(" ", "")) else ""
+
+
 def _number(settings: dict[str, str], name: str, otherwise: int) -> int:
     """What is no number is as good as not there, as with the controller."""
-    try:
-        return int(settings[name])
-    except (KeyError, ValueError):
-        return otherwise
+    text = settings.get(name, "")
+    return int(text) if re.fullmatch(r"[+-]?[0-9]+", text) else otherwise
