@@ -11,9 +11,10 @@ from tasks.domain.model import Slot, Split, Traffic
 from tasks.journal.lease import take
 from tasks.routers.envoy import Envoy
 from tests.rig.cluster.fixtures import cluster, control_plane, crds, namespace
+from tests.tasks.routers.borrowing import borrowed, quick, stage
 from tests.tasks.routers.rig import Proxy, Replicas, Shop, service_of
 
-__all__ = ["cluster", "control_plane", "crds", "namespace"]
+__all__ = ["borrowed", "cluster", "control_plane", "crds", "namespace", "quick", "stage"]
 
 
 @pytest.fixture

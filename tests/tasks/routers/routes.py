@@ -1,0 +1,66 @@
+"""One user's route object for each router that borrows them: with more in it than the service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tasks.cluster.cluster import Json
+from tasks.cluster.kinds import VIRTUAL_SERVICE
+from tests.tasks.routers.by_hand import Route
+
+METADATA = {"labels": {"team": "web"}, "annotations": {"owner": "the web team"}}
+
+
+def _edit_istio(spec: Json) -> None:
+    """A route of the user's own is new, and ours has another timeout."""
+    routes = spec["http"]
+    split = next(one for one in reversed(routes) if one.get("name") == "users")
+    split["timeout"] = "7s"
+    beside = {"match": [{"uri": {"prefix": "/new"}}], "route": [{"destination": {"host": "news"}}]}
+    routes.insert(0, beside)
+
+
+def _reweigh_istio(spec: Json, weights: Mapping[str, int]) -> None:
+    for kind in ("http", "tcp"):
+        for route in spec[kind]:
+            for one in route.get("route") or []:
+                one["weight"] = weights.get(
+                    one["destination"]["host"].partition(".")[0], one.get("weight", 0)
+                )
+
+
+ISTIO = Route(
+    router={"kind": "istio"},
+    kind=VIRTUAL_SERVICE,
+    metadata=METADATA,
+    spec={
+        "hosts": ["shop", "shop.example.com"],
+        "gateways": ["mesh", "public"],
+        "http": [
+            {"match": [{"uri": {"prefix": "/old"}}], "redirect": {"uri": "/"}},
+            {
+                "match": [{"uri": {"prefix": "/static"}}],
+                "route": [{"destination": {"host": "files", "port": {"number": 80}}}],
+                "mirror": {"host": "files-next"},
+            },
+            {
+                "name": "users",
+                "match": [{"uri": {"prefix": "/api"}, "method": {"exact": "GET"}}, {"uri": {"prefix": "/"}}],
+                "route": [
+                    {
+                        "destination": {"host": "shop", "port": {"number": 80}, "subset": "v1"},
+                        "headers": {"request": {"set": {"x-via": "istio"}}},
+                    }
+                ],
+                "retries": {"attempts": 3, "retryOn": "gateway-error"},
+                "timeout": "5s",
+                "corsPolicy": {"allowOrigins": [{"exact": "https://example.com"}]},
+            },
+        ],
+        "tcp": [{"match": [{"port": 9000}], "route": [{"destination": {"host": "shop"}}]}],
+    },
+    edit=_edit_istio,
+    reweigh=_reweigh_istio,
+)
+
+ROUTES = {"istio": ISTIO}
