@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
+import pytest
+
+from tests.rig.cluster.addresses import Addresses, local_address
 from tests.rig.cluster.mesh import Entry, Mesh
+from tests.rig.cluster.mesh_backends import answering_calls, saying
 from tests.rig.cluster.mesh_log import lines_in
-from tests.rig.cluster.mesh_objects import endpoints, service
+from tests.rig.cluster.mesh_objects import destination_rule, endpoints, service, to, virtual_service
 from tests.rig.cluster.translate_base import Json
 from tests.rig.stack import await_that
-from tests.rig.test_mesh import Shop, ask, asked, shop
+from tests.rig.test_mesh import VERSIONS, Shop, ask, asked, shop
 from tests.rig.test_translate_gateway import exact, gateway, route
 from tests.rig.test_translate_ingress import ingress, path
 
 __all__ = ["shop"]
+
+
+@pytest.fixture
+def silent() -> Iterator[Shop]:
+    """Objects of a shop whose pods' processes are for the test to start."""
+    with Addresses() as addresses:
+        yield Shop(addresses)
 
 
 def services(shop: Shop) -> None:
@@ -81,3 +96,54 @@ def test_a_canary_ingress_is_served_by_header_cookie_and_weight_and_logged_as_on
         assert set(kinds) == {"", "shop-v2-80"}
         shop.source.put(service("v2"), endpoints("v2", []))
         await_that(lambda: set(asked(entry.port, 20)) == {(200, "v1")}, what="a canary without endpoints")
+
+
+def test_calls_go_to_the_backend_of_their_service(
+    silent: Shop, tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    services(silent)
+    match = {"matches": [{"method": {"service": "shop.Cart"}}]}
+    silent.source.put(gateway(), route(backends(0, 1, **match), backends(1, 0), kind="GRPCRoute"))
+    entry = Entry(free_port(), "gateway", "shop", "shop.example", gateway="public")
+    with ExitStack() as stack:
+        for name, one in silent.pods.items():
+            stack.enter_context(answering_calls(local_address(one["status"]["podIP"]), name))
+        mesh = stack.enter_context(Mesh(silent.source, tmp_path / "mesh", [entry], admin_port=free_port()))
+        calling = stack.enter_context(httpx.Client(http1=False, http2=True, trust_env=False))
+        url = f"http://127.0.0.1:{entry.port}"
+        grpc = {"content-type": "application/grpc"}
+        said = [calling.post(f"{url}/{name}/Get", headers=grpc) for name in ("shop.Cart", "shop.Stock")]
+        assert [one.headers["x-version"] for one in said] == ["v2", "v1"]
+        assert calling.post(f"{url}/shop.Cart/Get").status_code == 404
+        await_that(lambda: len(lines_in(mesh.log)) == 3, what="log")
+        assert [line.grpc for line in lines_in(mesh.log)] == [0, 0, None]
+
+
+def test_encrypted_connections_go_by_the_name_that_they_ask_for(
+    silent: Shop, tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    """Unopened: what a client first says holds the name."""
+    tls = [{"match": [{"sniHosts": [f"{name}.example"]}], "route": [to("secret", name)]} for name in VERSIONS]
+    silent.source.put(
+        service("secret", {"name": "tls", "port": 443}),
+        endpoints("secret", [*silent.pods.values()], name="tls"),
+        destination_rule("secret", *VERSIONS),
+        virtual_service("secret", tls=tls),
+    )
+    entry = Entry(free_port(), "istio", "shop", "secret", 443)
+    with ExitStack() as stack:
+        for name, one in silent.pods.items():
+            stack.enter_context(saying(local_address(one["status"]["podIP"]), name))
+        stack.enter_context(Mesh(silent.source, tmp_path / "mesh", [entry], admin_port=free_port()))
+        assert [_answer(entry.port, f"{name}.example") for name in VERSIONS] == [b"v1", b"v2"]
+
+
+def _answer(port: int, name: str) -> bytes:
+    """What a server says to a client that asks for *name*."""
+    said = ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), said, server_hostname=name)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(said.read())
+        return connection.recv(10)

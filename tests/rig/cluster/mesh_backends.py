@@ -11,6 +11,10 @@ from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import RequestReceived
+
 PORT = 8080
 
 
@@ -56,6 +60,24 @@ class _Says(socketserver.StreamRequestHandler):
         self.wfile.write(server.version)
 
 
+class _Calls(socketserver.BaseRequestHandler):
+    """Answers every call with its version and gRPC's OK."""
+
+    def handle(self) -> None:
+        server: Any = self.server
+        connection = H2Connection(H2Configuration(client_side=False))
+        connection.initiate_connection()
+        self.request.sendall(connection.data_to_send())
+        while data := self.request.recv(65_536):
+            for event in connection.receive_data(data):
+                if isinstance(event, RequestReceived):
+                    headers = [(":status", "200"), ("content-type", "application/grpc")]
+                    headers.append(("x-version", server.version.decode()))
+                    connection.send_headers(event.stream_id, headers)
+                    connection.send_headers(event.stream_id, [("grpc-status", "0")], end_stream=True)
+            self.request.sendall(connection.data_to_send())
+
+
 class _Plain(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
@@ -71,7 +93,20 @@ def serving(address: str, version: str) -> Iterator[Backend]:
 @contextmanager
 def saying(address: str, version: str) -> Iterator[None]:
     """A TCP server that says its version and closes."""
-    with _Plain((address, PORT), _Says) as server, _running(server):
+    with _plain(address, version, _Says):
+        yield
+
+
+@contextmanager
+def answering_calls(address: str, version: str) -> Iterator[None]:
+    """A gRPC server, for what concerns a proxy."""
+    with _plain(address, version, _Calls):
+        yield
+
+
+@contextmanager
+def _plain(address: str, version: str, handler: type[socketserver.BaseRequestHandler]) -> Iterator[None]:
+    with _Plain((address, PORT), handler) as server, _running(server):
         server.version = version.encode()  # type: ignore[attr-defined]
         yield
 

@@ -31,6 +31,12 @@ _LINE = {
     "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
     "grpc": "%GRPC_STATUS_NUMBER%",
 }
+_STATISTICS: Json = {
+    "safe_regex": {
+        "regex": r".*(version_text|update_rejected|_warming|warming_clusters|membership_\w+|upstream_rq_\w+)"
+    }
+}
+"""Those that are asked for; each cluster has a hundred others."""
 MIRROR = "mirror|"
 """Begins the name of a cluster that leads back into Envoy, where a copy is logged like a request."""
 
@@ -77,7 +83,7 @@ def bootstrap(places: Places) -> Json:
         "node": {"id": "mesh", "cluster": "mesh"},
         "admin": {"address": admin},
         "dynamic_resources": sources,
-        "stats_flush_interval": "1s",
+        "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": [_STATISTICS]}}},
     }
 
 

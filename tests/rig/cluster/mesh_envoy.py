@@ -38,7 +38,7 @@ class Envoy:
 
     def __init__(self, places: Places) -> None:
         self._places = places
-        self._written: dict[str, str] = {}
+        self._written: dict[str, Mapping[str, Json]] = {}
         self._versions: dict[str, str] = {}
         self._rejected: dict[str, int] = {}
         self._count = 0
@@ -133,10 +133,9 @@ class Envoy:
 
     def _write(self, file: str, resources: Mapping[str, Json], subscription: str | None = None) -> None:
         """Write a file of resources if they differ from what it has; whose statistics tell that it is taken."""
-        text = json.dumps(list(resources.values()))
-        if self._written.get(file) == text:
+        if self._written.get(file) == resources:
             return
-        self._written[file] = text
+        self._written[file] = resources
         self._count += 1
         self._put(file, {"version_info": str(self._count), "resources": list(resources.values())})
         if subscription:

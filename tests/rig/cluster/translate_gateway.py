@@ -24,7 +24,7 @@ from tests.rig.cluster.translate_gateway_match import (
 )
 from tests.rig.cluster.translate_service import CONNECT_RETRIES
 from tests.rig.cluster.translate_service import translate as translate_service
-from tests.rig.cluster.translate_services import Services, upstream
+from tests.rig.cluster.translate_services import Services, services_in, upstream
 
 __all__ = ["statuses", "translate"]
 
@@ -47,7 +47,7 @@ def translate(entry: Entry, objects: Objects) -> Routing:
         raise Unsupported(msg)
     if not found and entry.gateway is None:
         return translate_service(entry, objects)
-    backends = _Backends(Services(objects))
+    backends = _Backends(services_in(objects))
     ranked: list[tuple[tuple[tuple[int, ...], ...], Json]] = []
     for one in found:
         ranked += _rules(one, backends)

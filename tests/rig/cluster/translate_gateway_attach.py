@@ -16,7 +16,7 @@ from tests.rig.cluster.translate_base import (
     oldest_first,
     only_known,
 )
-from tests.rig.cluster.translate_services import Services
+from tests.rig.cluster.translate_services import Services, services_in
 
 CONTROLLER = "rig.example/mesh"
 GROUP = "gateway.networking.k8s.io"
@@ -63,7 +63,7 @@ def specific(hostname: str) -> tuple[int, int]:
 
 def statuses(entries: Collection[Entry], objects: Objects) -> Iterator[tuple[Json, Json]]:
     """Routes whose status does not say what it should, each with the one that does."""
-    services = Services(objects)
+    services = services_in(objects)
     for route in (one for kind in KINDS for one in objects.get(kind, ())):
         old = (route.get("status") or {}).get("parents") or []
         others = [one for one in old if one.get("controllerName") != CONTROLLER]

@@ -22,7 +22,7 @@ from tests.rig.cluster.translate_base import (
     named,
     only_known,
 )
-from tests.rig.cluster.translate_services import Services, upstream
+from tests.rig.cluster.translate_services import Services, services_in, upstream
 
 _PREFIX = "nginx.ingress.kubernetes.io/"
 _CANARY = {
@@ -88,7 +88,7 @@ def translate(entry: Entry, objects: Objects) -> Routing:
     Raises:
         Unsupported: An object has something that is not translated; not retried.
     """
-    services = Services(objects)
+    services = services_in(objects)
     ingresses = _oldest_first(entry, objects)
     mains = [one for one in ingresses if not _is_canary(one)]
     host = _host(entry, mains)

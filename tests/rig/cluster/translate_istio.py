@@ -81,30 +81,31 @@ def _takes_all(route: Json) -> bool:
 def _bound(entry: Entry, objects: Objects) -> list[Json]:
     """The VirtualServices that apply."""
     host = entry.host if entry.gateway else full_name(entry.host, entry.namespace)
-    fitting: list[tuple[str, Json]] = []
-    for one in oldest_first(objects.get("VirtualService", ())):
+    fitting: dict[int, str] = {}
+    found = []
+    for one in objects.get("VirtualService", ()):
         namespace = one["metadata"].get("namespace", "")
-        spec = one["spec"]
-        hosts = [full_name(each, namespace) for each in spec.get("hosts") or ()]
+        hosts = [full_name(each, namespace) for each in one["spec"].get("hosts") or ()]
         best = max((each for each in hosts if host_matches(each, host)), key=_specific, default=None)
-        gateways = spec.get("gateways") or [MESH]
-        if best and through(entry, gateways, namespace) and _is_exported(spec, namespace, entry):
-            only_known(named(one), spec, _SPEC)
-            fitting.append((best, one))
-    if not fitting:
-        return []
-    specific = max((each for each, _ in fitting), key=_specific)
-    chosen = [one for each, one in fitting if each == specific]
+        if best and _is_bound(one, entry):
+            only_known(named(one), one["spec"], _SPEC)
+            fitting[id(one)] = best
+            found.append(one)
+    specific = max(fitting.values(), key=_specific, default="")
+    chosen = oldest_first(one for one in found if fitting[id(one)] == specific)
     return chosen if entry.gateway else chosen[:1]
+
+
+def _is_bound(service: Json, entry: Entry) -> bool:
+    """Whether it is for the entry's gateway, and its namespace may see it."""
+    spec, namespace = service["spec"], service["metadata"].get("namespace", "")
+    to = spec.get("exportTo") or ["*"]
+    is_seen = "*" in to or entry.namespace in to or ("." in to and namespace == entry.namespace)
+    return is_seen and through(entry, spec.get("gateways") or [MESH], namespace)
 
 
 def _specific(host: str) -> tuple[bool, int]:
     return not host.startswith("*"), len(host)
-
-
-def _is_exported(spec: Json, namespace: str, entry: Entry) -> bool:
-    to = spec.get("exportTo") or ["*"]
-    return "*" in to or entry.namespace in to or ("." in to and namespace == entry.namespace)
 
 
 def _server_protocol(entry: Entry, objects: Objects) -> str:

@@ -17,7 +17,7 @@ from tests.rig.cluster.translate_base import (
     oldest_first,
     only_known,
 )
-from tests.rig.cluster.translate_services import DOMAIN, Services, upstream
+from tests.rig.cluster.translate_services import DOMAIN, services_in, upstream
 
 _RULE = {"host", "subsets", "trafficPolicy", "exportTo"}
 _POLICY = {"loadBalancer", "connectionPool", "outlierDetection", "tls"}
@@ -46,7 +46,7 @@ class Destinations:
     def __init__(self, entry: Entry, objects: Objects) -> None:
         self._entry = entry
         self._rules = objects.get("DestinationRule", ())
-        self.services = Services(objects)
+        self.services = services_in(objects)
         self.upstreams: dict[str, Upstream] = {}
 
     def service_of(self, fqdn: str) -> tuple[str, str] | None:
@@ -90,15 +90,14 @@ class Destinations:
     def _rule(self, fqdn: str, namespace: str) -> Json:
         """What the rules for this host say: the user's namespace's before the service's, merged within one."""
         for place in dict.fromkeys((self._entry.namespace, namespace)):
-            found = [
-                (full_name(one["spec"]["host"], place), one)
-                for one in oldest_first(self._rules)
-                if one["metadata"].get("namespace", "") == place
-            ]
-            fitting = [host for host, _ in found if host_matches(host, fqdn)]
-            if fitting:
-                best = max(fitting, key=lambda host: (not host.startswith("*"), len(host)))
-                return _merged([one for host, one in found if host == best])
+            found: dict[str, list[Json]] = {}
+            for one in self._rules:
+                host = full_name(one["spec"]["host"], place)
+                if one["metadata"].get("namespace", "") == place and host_matches(host, fqdn):
+                    found.setdefault(host, []).append(one)
+            if found:
+                best = max(found, key=lambda host: (not host.startswith("*"), len(host)))
+                return _merged(oldest_first(found[best]))
         return _merged([])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.rig.cluster.translate_base import Entry, Json, Objects, Routing
 from tests.rig.cluster.translate_istio_tcp import chain
-from tests.rig.cluster.translate_services import Services, protocol, upstream
+from tests.rig.cluster.translate_services import protocol, services_in, upstream
 
 CONNECT_RETRIES: Json = {"retry_on": "connect-failure", "num_retries": 1}
 
@@ -15,7 +15,7 @@ def translate(entry: Entry, objects: Objects) -> Routing:
     Nothing is tried again but what could not connect, which an endpoint that has just gone makes
     a client do as well.
     """
-    services = Services(objects)
+    services = services_in(objects)
     port = services.port(entry.namespace, entry.host, entry.service_port)
     name = f"service|{entry.namespace}|{entry.host}|{entry.service_port}"
     upstreams = {}

@@ -23,7 +23,7 @@ def here(address: str) -> str:
 
 
 class Services:
-    """What one look at the API server says of them."""
+    """What one look at the API server says of them; made once for each look, see `services_in`."""
 
     def __init__(self, objects: Objects) -> None:
         self._services = {_key(one): one for one in objects.get("Service", ())}
@@ -69,6 +69,18 @@ class Services:
         target = endpoint.get("targetRef") or {}
         pod = self._pods.get((target.get("namespace", namespace), target.get("name", "")), {})
         return labels.items() <= (pod.get("metadata", {}).get("labels") or {}).items()
+
+
+_last: tuple[Objects, Services] | None = None
+
+
+def services_in(objects: Objects) -> Services:
+    """The Services of a look; many entries ask for those of the same one."""
+    global _last  # noqa: PLW0603 - the newest look is kept for the next entry
+    last = _last
+    if last is None or last[0] is not objects:
+        _last = last = objects, Services(objects)
+    return last[1]
 
 
 def upstream(name: str, endpoints: tuple[Endpoint, ...], port: Json, **options: object) -> Upstream:
