@@ -38,7 +38,7 @@ class IstioRoutes:
 
     def leads_here(self, spec: Json) -> bool:
         """Whether a route leads to the users' Service, or to one of a slot."""
-        return any(self._is_own(one) for _, route in _routes(spec) for one in route.get("route") or [])
+        return any(self._leads(route) or self._is_split(route) for _, route in _routes(spec))
 
     def is_borrowed(self, spec: Json) -> bool:
         """Whether a route leads to a slot's Service."""
