@@ -13,7 +13,7 @@ from tasks.cluster.labels import EPOCH, labels_of
 from tasks.cluster.labels import SERVICE as SERVICE_LABEL
 from tasks.cluster.permissions import Need
 from tasks.cluster.yaml_diff import diff_of
-from tasks.domain.errors import InputError, PermanentError
+from tasks.domain.errors import GoneError, InputError, PermanentError, TransientError
 from tasks.domain.kubernetes import NginxRouter
 from tasks.domain.model import Change, Lease, Slot, Split, Traffic
 from tasks.domain.spec import Canary
@@ -167,7 +167,12 @@ class Nginx(BorrowedRoute):
         def edit(now: Json) -> Json:
             return now | {"metadata": now["metadata"] | canary["metadata"], "spec": canary["spec"]}
 
-        self.cluster.change(INGRESS, self.beside, edit, lease)
+        try:
+            self.cluster.change(INGRESS, self.beside, edit, lease)
+        except GoneError as error:
+            lease.check()
+            msg = f"{self._subject()}: deleted in the same moment, expected it to stay"
+            raise TransientError(msg) from error
 
     def _wanted(self, main: Json, own: Json, beside: Beside, release: str, epoch: int) -> Json:
         """The canary Ingress, which goes with the main one."""

@@ -55,7 +55,7 @@ class Stage:
 
     def opened(self, **parts: object) -> BorrowedRoute:
         """Another router for the same service, as another process would have."""
-        return opened(self.shop, self.route.router, **parts)
+        return opened(self.shop, self.route.router, **(dict(self.route.parts) | parts))
 
     def succeed(self) -> FileLease:
         """Another carrier takes the release over."""
@@ -73,7 +73,7 @@ def opened(shop: Shop, router: Mapping[str, object], **parts: object) -> Borrowe
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No proxy is there to be waited for."""
-    for module in ("slot_services", "istio"):
+    for module in ("slot_services", "istio", "nginx"):
         monkeypatch.setattr(f"tasks.routers.{module}.SEEN_WITHIN", timedelta(0))
 
 
@@ -94,7 +94,7 @@ def stage(  # noqa: PLR0917 - pytest gives them by name
     shop.deploy(Slot.CANDIDATE)
     original = route.create(shop.world)
     lease = take("shop", "first")
-    found = Stage(shop, route, opened(shop, route.router), lease, original)
+    found = Stage(shop, route, opened(shop, route.router, **route.parts), lease, original)
     yield found
     found.lease.release_now()
 

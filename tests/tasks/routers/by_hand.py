@@ -101,15 +101,16 @@ class Route:
         router: The service file's part.
         spec: It leads to ``shop``, and elsewhere too.
         edit: Changes something in it that is the user's own.
-        edited: Whether that still stands in a spec.
-        slots: Weights by slot's Service, of one route that is split.
+        reweigh: Has it give other weights by slot's Service; None where its weights stand elsewhere.
+        parts: What the service file has to say, too.
     """
 
     router: Mapping[str, object]
     kind: Kind
     spec: Json
     edit: Callable[[Json], None]
-    reweigh: Callable[[Json, Mapping[str, int]], None]
+    reweigh: Callable[[Json, Mapping[str, int]], None] | None
+    parts: Mapping[str, object] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def create(self, world: Cluster, name: str = "shop") -> Json:

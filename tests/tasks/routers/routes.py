@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tasks.cluster.cluster import Json
-from tasks.cluster.kinds import VIRTUAL_SERVICE
+from tasks.cluster.kinds import INGRESS, VIRTUAL_SERVICE
 from tests.tasks.routers.by_hand import Route
 
 METADATA = {"labels": {"team": "web"}, "annotations": {"owner": "the web team"}}
@@ -63,4 +63,37 @@ ISTIO = Route(
     reweigh=_reweigh_istio,
 )
 
-ROUTES = {"istio": ISTIO}
+
+def _edit_nginx(spec: Json) -> None:
+    """A path of the user's own is new, and another certificate."""
+    spec["rules"].insert(0, {"host": "new.example.com", "http": {"paths": [_path("/", "news")]}})
+    spec["tls"].append({"hosts": ["new.example.com"], "secretName": "new"})
+
+
+def _path(path: str, service: str) -> Json:
+    backend = {"service": {"name": service, "port": {"name": "http"}}}
+    return {"path": path, "pathType": "Prefix", "backend": backend}
+
+
+NGINX = Route(
+    router={"kind": "nginx"},
+    kind=INGRESS,
+    parts={"baseline": False},
+    metadata=METADATA,
+    spec={
+        "ingressClassName": "nginx",
+        "defaultBackend": {"service": {"name": "shop", "port": {"number": 80}}},
+        "rules": [
+            {"host": "shop.example.com", "http": {"paths": [_path("/", "shop"), _path("/files", "files")]}},
+            {"http": {"paths": [_path("/api", "shop")]}},
+            {"host": "files.example.com", "http": {"paths": [_path("/", "files")]}},
+        ],
+        "tls": [{"hosts": ["shop.example.com", "files.example.com"], "secretName": "certificate"}],
+    },
+    edit=_edit_nginx,
+    reweigh=None,
+)
+
+ROUTES = {"istio": ISTIO, "nginx": NGINX}
+WEIGHED = [name for name, route in ROUTES.items() if route.reweigh]
+"""Those whose objects hold all weights themselves."""

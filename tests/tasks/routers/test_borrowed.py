@@ -13,6 +13,7 @@ from tasks.domain.errors import InputError, PermanentError
 from tasks.domain.model import Slot, Split, Traffic
 from tests.tasks.routers.borrowing import BLUE, HALF, TENTH, Stage, opened
 from tests.tasks.routers.by_hand import plain
+from tests.tasks.routers.routes import WEIGHED
 
 
 @pytest.mark.parametrize(
@@ -131,8 +132,10 @@ def test_an_object_that_the_user_writes_anew_is_borrowed_anew(borrowed: Stage) -
     assert plain(borrowed.now) == plain(borrowed.original)
 
 
+@pytest.mark.parametrize("stage", WEIGHED, indirect=True)
 def test_weights_of_another_hand_show_as_another_split(borrowed: Stage) -> None:
     def edit(found: Json) -> Json:
+        assert borrowed.route.reweigh
         borrowed.route.reweigh(found["spec"], {"shop-blue": 3, "shop-candidate": 1})
         return found
 
@@ -142,8 +145,10 @@ def test_weights_of_another_hand_show_as_another_split(borrowed: Stage) -> None:
     assert dict(live.shares) == {Slot.BLUE: 7_500, Slot.CANDIDATE: 2_500}
 
 
+@pytest.mark.parametrize("stage", WEIGHED, indirect=True)
 def test_weights_that_say_nothing_are_refused_by_name(borrowed: Stage) -> None:
     def edit(found: Json) -> Json:
+        assert borrowed.route.reweigh
         borrowed.route.reweigh(found["spec"], {"shop-blue": 0, "shop-candidate": 0})
         return found
 
@@ -193,7 +198,7 @@ def test_two_objects_that_lead_here_are_refused_and_one_can_be_named(stage: Stag
     with pytest.raises(InputError, match=f"{kind}/{where}/other, {kind}/{where}/shop"):
         stage.router.check()
     key = stage.router.field.removeprefix("router.")
-    opened(stage.shop, dict(stage.route.router) | {key: "shop"}).check()
+    opened(stage.shop, dict(stage.route.router) | {key: "shop"}, **stage.route.parts).check()
 
 
 def test_no_object_that_leads_here_is_refused(stage: Stage) -> None:
@@ -205,7 +210,7 @@ def test_no_object_that_leads_here_is_refused(stage: Stage) -> None:
 
 
 def test_what_a_release_will_change_is_shown_and_not_done(stage: Stage) -> None:
-    (change,) = stage.router.changes()
+    change, *more = stage.router.changes()
     assert change.subject == f"{stage.route.kind}/{stage.shop.namespace}/shop"
-    assert "shop-candidate" in change.diff
+    assert "shop-candidate" in "".join(one.diff for one in (change, *more))
     assert stage.now == stage.original

@@ -12,7 +12,7 @@ import pytest
 
 from tasks.cluster.cluster import Json, annotations_of, labels_on
 from tasks.cluster.kinds import INGRESS, SERVICE
-from tasks.domain.errors import GoneError, InputError, LeaseLostError, PermanentError
+from tasks.domain.errors import InputError, LeaseLostError, PermanentError
 from tasks.domain.model import Match, Slot, Split, Traffic
 from tasks.journal import FileLease, take
 from tasks.routers import nginx_ingress as pure
@@ -280,7 +280,7 @@ def test_a_carrier_that_froze_at_its_first_write_gives_the_candidate_nothing(sta
 
     with (
         meanwhile(stage.router.cluster, verb, overtaken),
-        pytest.raises((LeaseLostError, GoneError)),
+        pytest.raises(LeaseLostError),
     ):
         stage.router.write(to(share=500), stage.lease)
     assert stage.router.live() == to().split
