@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import quote
@@ -44,10 +44,10 @@ LINE = {
     "upstream_host": "127.244.9.1:8080",
     "version": "2.0",
 }
-NOWHERE = {"upstream_host": None, "version": None, "code": 503, "flags": "UH"}
+NOWHERE: dict[str, object] = {"upstream_host": None, "version": None, "code": 503, "flags": "UH"}
 
 
-def counted(folder: Path, kind: str, *lines: dict[str, object]) -> list[str]:
+def counted(folder: Path, kind: str, *lines: Mapping[str, object]) -> list[str]:
     """What is exported of these lines, of an entry of this kind."""
     log = folder / "log"
     log.write_text("".join(json.dumps({**LINE, "at": str(time.time()), **line}) + "\n" for line in lines))
@@ -94,7 +94,7 @@ def test_nginx_counts_a_canary_under_the_main_service(tmp_path: Path) -> None:
 
 
 def test_servers_count_what_they_answer_and_copies_too(tmp_path: Path) -> None:
-    served = {"cluster": "service|shop|shop|80"}
+    served: dict[str, object] = {"cluster": "service|shop|shop|80"}
     said = counted(tmp_path, "service", served, served | {"kind": "mirror"}, served | NOWHERE)
     own = ('deployment="shop-candidate"', 'version="2.0"', 'service="shop"', 'code="200"')
     assert series(said, "http_requests_total", *own) == [2]

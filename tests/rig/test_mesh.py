@@ -70,7 +70,7 @@ def shop() -> Iterator[Shop]:
 @pytest.fixture
 def mesh(shop: Shop, tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Mesh]:
     """With an Istio entry first, and one by the Service alone."""
-    entries = [Entry(free_port(), kind, "shop", "shop") for kind in ("istio", "service")]  # type: ignore[arg-type]
+    entries = [Entry(free_port(), kind, "shop", "shop") for kind in ("istio", "service")]
     with Mesh(shop.source, tmp_path / "mesh", entries, admin_port=free_port()) as running:
         yield running
 

@@ -57,7 +57,7 @@ def _istio(line: Line, entry: Entry, pod: Pod) -> Iterator[Labels]:
         yield _sorted(common, reporter="destination", response_flags="-", connection_security_policy="none")
 
 
-def _nginx(line: Line, entry: Entry, _: Pod) -> Iterator[Labels]:
+def _nginx(line: Line, entry: Entry, _pod: Pod) -> Iterator[Labels]:
     """The controller counts; a canary's requests under the main ingress and service."""
     if line.cluster:
         _, namespace, ingress, service, _, canary = line.cluster.split("|")
@@ -76,7 +76,7 @@ def _nginx(line: Line, entry: Entry, _: Pod) -> Iterator[Labels]:
     )
 
 
-def _servers(line: Line, _: Entry, pod: Pod) -> Iterator[Labels]:
+def _servers(line: Line, _entry: Entry, pod: Pod) -> Iterator[Labels]:
     """The servers count what they answer, whoever asks."""
     if _was_answered(line, pod):
         _, namespace, service, _ = line.cluster.split("|")

@@ -88,10 +88,10 @@ class ApiSource(Held):
         try:
             self._ask("PATCH", path, {"status": status}).read()
         except _FAILURES as error:
-            status = error.status if isinstance(error, ApiException) else 503
-            if status in (400, 401, 403, 415, 422):
+            code = error.status if isinstance(error, ApiException) else 503
+            if code in (400, 401, 403, 415, 422):
                 raise
-            if status != 404:
+            if code != 404:
                 self._over.wait(_PAUSE)
                 self.tell()
 

@@ -31,6 +31,8 @@ __all__ = ["statuses", "translate"]
 _SPEC = {"parentRefs", "hostnames", "rules", "useDefaultGateways"}
 _RULE = {"name", "matches", "filters", "backendRefs", "timeouts"}
 _BACKEND = {"group", "kind", "name", "namespace", "port", "weight", "filters"}
+_NOTHING: Json = {}
+_Ranked = tuple[tuple[tuple[int, ...], ...], Json]
 NOWHERE = "invalid-backend"
 """The cluster of a backend that cannot be had: its share is answered with 500."""
 
@@ -48,7 +50,7 @@ def translate(entry: Entry, objects: Objects) -> Routing:
     if not found and entry.gateway is None:
         return translate_service(entry, objects)
     backends = _Backends(services_in(objects))
-    ranked: list[tuple[tuple[tuple[int, ...], ...], Json]] = []
+    ranked: list[_Ranked] = []
     for one in found:
         ranked += _rules(one, backends)
     ranked.sort(key=lambda pair: pair[0], reverse=True)  # ties stay as they are: older routes, earlier rules
@@ -75,18 +77,18 @@ class _Backends:
         return cluster
 
 
-def _rules(one: Attached, backends: _Backends) -> list[tuple[tuple[tuple[int, ...], ...], Json]]:
+def _rules(one: Attached, backends: _Backends) -> list[_Ranked]:
     """Envoy's routes, each with what decides its place."""
     route = one.route
     only_known(named(route), route["spec"], _SPEC)
     is_http = route["kind"] == "HTTPRoute"
     match_of, precedence = (http_match, http_precedence) if is_http else (grpc_match, grpc_precedence)
-    found = []
-    for number, rule in enumerate(route["spec"].get("rules") or ({},)):
+    found: list[_Ranked] = []
+    for number, rule in enumerate(route["spec"].get("rules") or (_NOTHING,)):
         where = f"{named(route)}: rules[{number}]"
         only_known(where, rule, _RULE)
         action = _action(where, route, rule, backends)
-        for match in rule.get("matches") or ({},):
+        for match in rule.get("matches") or (_NOTHING,):
             rank = specific(one.hostname), precedence(match)
             name = f"{route['metadata']['name']}.{rule.get('name', number)}"
             found.append((rank, {"name": name, "match": match_of(f"{where}.matches", match), **action}))

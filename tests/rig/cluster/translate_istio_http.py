@@ -197,7 +197,8 @@ def _retry_policy(where: str, retries: Json | None) -> Json | None:
 
 def _retry_on(text: str) -> Json:
     """Words for Envoy, and numbers that are statuses."""
-    words, codes = [], []
+    words: list[str] = []
+    codes: list[str] = []
     for part in (one.strip() for one in text.split(",")):
         is_code = part.isdigit() and int(part) in _STATUSES
         (codes if is_code else words).append(part)

@@ -35,7 +35,7 @@ def applies(match: Json, entry: Entry) -> bool:
         return False
     if gateways := match.get("gateways"):
         return through(entry, gateways, entry.namespace)
-    return match.get("sourceNamespace", entry.namespace) == entry.namespace
+    return bool(match.get("sourceNamespace", entry.namespace) == entry.namespace)
 
 
 def through(entry: Entry, gateways: list[str], namespace: str) -> bool:
