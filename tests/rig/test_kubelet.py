@@ -71,7 +71,7 @@ def test_endpoint_slices_list_ready_pods_and_pods_can_be_reached_through_the_api
     workloads.await_rolled("shop", 2)
     pods = workloads.pods()
     ready = {pod["status"]["podIP"]: True for pod in pods}
-    await_that(lambda: slices(control_plane, workloads.namespace) == ready, within=20)
+    await_that(lambda: slices(control_plane, workloads.namespace) == ready, within=60)
     proxied = f"{pods[0]['metadata']['name']}:8080"
     said = workloads.core.connect_get_namespaced_pod_proxy_with_path(
         proxied, workloads.namespace, "products/1"
@@ -87,7 +87,7 @@ def test_a_pod_that_is_never_well_is_never_ready_nor_given_traffic(
         workloads.namespace, {"metadata": {"name": "shop"}, "spec": spec}
     )
     workloads.shop("1.0-sick", replicas=1)
-    await_that(lambda: slices(control_plane, workloads.namespace) != {}, within=20)
+    await_that(lambda: slices(control_plane, workloads.namespace) != {}, within=60)
     time.sleep(1)  # long enough for a well one to be ready
     (pod,) = workloads.pods()
     assert (pod["status"]["phase"], container_of(pod)["ready"]) == ("Running", False)
@@ -99,17 +99,17 @@ def test_a_pod_that_is_never_well_is_never_ready_nor_given_traffic(
 def test_a_deleted_pod_stays_until_its_hook_and_its_process_are_done(
     workloads: Workloads, kubelet: Kubelet
 ) -> None:
-    hook = {"preStop": {"exec": {"command": ["sh", "-c", "sleep 0.7; echo waited"]}}}
+    hook = {"preStop": {"exec": {"command": ["sh", "-c", "sleep 2; echo waited"]}}}
     workloads.pod(command=POLITE, lifecycle=hook)
     workloads.await_condition("Ready", "True")
     (pid,) = kubelet.pids(workloads.namespace, "web").values()
     began = time.monotonic()
     workloads.delete()
-    time.sleep(0.4)
+    time.sleep(0.2)
     assert psutil.pid_exists(pid)
     assert condition_of(workloads.read(), "Ready")["status"] == "True"  # the endpoint controllers do the rest
     workloads.await_gone()
-    assert 0.7 <= time.monotonic() - began < 6
+    assert 2 <= time.monotonic() - began < 25
     assert not psutil.pid_exists(pid)
     assert kubelet.log(workloads.namespace, "web", "app").split() == ["waited", "asked"]
 
@@ -123,7 +123,7 @@ def test_a_process_that_does_not_go_is_killed_when_its_grace_is_over(
     began = time.monotonic()
     workloads.delete()
     workloads.await_gone()
-    assert 1.9 < time.monotonic() - began < 8
+    assert 1.9 < time.monotonic() - began < 25
     assert not psutil.pid_exists(pid)
     assert "asked" in kubelet.log(workloads.namespace, "web", "app")
 
@@ -138,8 +138,8 @@ def test_a_pod_that_is_no_more_has_no_process(workloads: Workloads, kubelet: Kub
         workloads.delete(grace_period_seconds=0)
     else:
         workloads.core.delete_namespace(workloads.namespace)
-    await_that(lambda: not psutil.pid_exists(pid), within=20)
-    await_that(lambda: not any(each.is_running() for each in children), within=5)
+    await_that(lambda: not psutil.pid_exists(pid), within=60)
+    await_that(lambda: not any(each.is_running() for each in children), within=60)
 
 
 def test_it_outlives_an_api_server_that_freezes_and_one_that_restarts(
@@ -183,6 +183,21 @@ def test_nothing_is_left_when_it_is_left(
     workloads.delete(grace_period_seconds=0)
 
 
+def test_it_can_be_left_although_the_api_server_is_frozen(
+    control_plane: ControlPlane, workloads: Workloads, tmp_path: Path
+) -> None:
+    workloads.pod(nodeName="second", command=SLEEP, image="any:1")
+    with Kubelet(control_plane.kubeconfig, tmp_path, lambda _: True, name="second", scheduler="none"):
+        workloads.await_condition("Ready", "True")
+        control_plane.freeze()
+    try:
+        assert processes_of(tmp_path) == []
+    finally:
+        control_plane.thaw()
+    workloads.core.delete_node("second")
+    workloads.delete(grace_period_seconds=0)
+
+
 def test_its_own_faults_are_raised_when_it_is_left(
     control_plane: ControlPlane, workloads: Workloads, tmp_path: Path
 ) -> None:
@@ -192,7 +207,7 @@ def test_its_own_faults_are_raised_when_it_is_left(
     workloads.pod(nodeName="second", image="any:1")
     second = Kubelet(control_plane.kubeconfig, tmp_path, faulty, name="second", scheduler="none")
     with pytest.raises(BaseExceptionGroup) as raised, second:
-        time.sleep(0.5)
+        await_that(lambda: second._node and second._node.faults)
     assert repr(raised.value.exceptions) == "(KeyError('any:1'),)"
     workloads.delete(grace_period_seconds=0)
 
@@ -206,7 +221,7 @@ def test_pods_of_killed_tests_end_by_themselves(tmp_path: Path) -> None:
         "time.sleep(1000)"
     )
     tests = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
-    await_that(lambda: processes_of(tmp_path), within=20)
+    await_that(lambda: processes_of(tmp_path), within=60)
     tests.send_signal(signal.SIGKILL)
     tests.wait()
-    await_that(lambda: not processes_of(tmp_path), within=20)
+    await_that(lambda: not processes_of(tmp_path), within=60)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.rig.cluster.control_plane import ControlPlane
@@ -49,15 +51,14 @@ def test_a_crash_loop(workloads: Workloads) -> None:
     workloads.pod(command=["sh", "-c", "exit 3"])
     message = workloads.await_waiting("CrashLoopBackOff")
     pod = workloads.read()
-    uid = pod["metadata"]["uid"]
-    whom = f"container=app pod=web_{workloads.namespace}({uid})"
-    assert message == f"back-off 10s restarting failed {whom}"
+    whom = f"container=app pod=web_{workloads.namespace}({pod['metadata']['uid']})"
+    assert re.fullmatch(r"back-off (\d+)s restarting failed (.*)", message).group(2) == whom
     assert pod["status"]["phase"] == "Running"
     ended = container_of(pod)["lastState"]["terminated"]
     assert (ended["exitCode"], ended["reason"]) == (3, "Error")
-    assert container_of(pod)["restartCount"] == 1  # the first restart is at once
-    await_that(lambda: workloads.await_waiting("CrashLoopBackOff").startswith("back-off 20s"), within=20)
-    assert container_of(workloads.read())["restartCount"] == 2
+    assert container_of(pod)["restartCount"] >= 1  # the first restart is at once
+    await_that(lambda: "back-off 40s" in workloads.await_waiting("CrashLoopBackOff"))
+    assert container_of(workloads.read())["restartCount"] >= 3
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_a_crash_loop(workloads: Workloads) -> None:
 )
 def test_how_a_process_ended(workloads: Workloads, command: str, code: int, reason: str) -> None:
     workloads.pod(command=["sh", "-c", command])
-    await_that(lambda: container_of(workloads.read()).get("lastState"), within=20)
+    await_that(lambda: container_of(workloads.read()).get("lastState"), within=60)
     ended = container_of(workloads.read())["lastState"]["terminated"]
     assert (ended["exitCode"], ended["reason"]) == (code, reason)
 
@@ -74,7 +75,7 @@ def test_how_a_process_ended(workloads: Workloads, command: str, code: int, reas
 @pytest.mark.parametrize(("command", "phase"), [("exit 0", "Succeeded"), ("exit 1", "Failed")])
 def test_a_pod_that_is_not_restarted_is_over(workloads: Workloads, command: str, phase: str) -> None:
     workloads.pod(command=["sh", "-c", command], restartPolicy="Never")
-    await_that(lambda: workloads.read()["status"]["phase"] == phase, within=20)
+    await_that(lambda: workloads.read()["status"]["phase"] == phase, within=60)
     assert "terminated" in container_of(workloads.read())["state"]
 
 
@@ -132,7 +133,7 @@ def test_a_pod_without_room_waits_for_another_to_go(workloads: Workloads) -> Non
 def test_a_liveness_probe_that_fails_restarts(workloads: Workloads) -> None:
     probe = {"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 2}
     workloads.pod(command=SLEEP, livenessProbe=probe, terminationGracePeriodSeconds=5)
-    await_that(lambda: container_of(workloads.read()).get("restartCount", 0) >= 1, within=20)
+    await_that(lambda: container_of(workloads.read()).get("restartCount", 0) >= 1, within=60)
     ended = container_of(workloads.read())["lastState"]["terminated"]
     assert (ended["exitCode"], ended["reason"]) == (143, "Error")
 
@@ -140,7 +141,7 @@ def test_a_liveness_probe_that_fails_restarts(workloads: Workloads) -> None:
 def test_a_startup_probe_holds_readiness_back(workloads: Workloads) -> None:
     probe = {"exec": {"command": ["test", "-e", "/proc/self/no-such-file"]}, "failureThreshold": 1000}
     workloads.pod(command=SLEEP, startupProbe=probe)
-    await_that(lambda: "running" in container_of(workloads.read()).get("state", {}), within=20)
+    await_that(lambda: "running" in container_of(workloads.read()).get("state", {}), within=60)
     app = container_of(workloads.read())
     assert (app["started"], app["ready"], app["restartCount"]) == (False, False, 0)
 

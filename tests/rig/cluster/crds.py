@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ Definition = dict[str, Any]
 
 _RULES_SINCE = (1, 25)
 """The first version that knows ``x-kubernetes-validations`` and takes an empty text for a default."""
-_WITHIN = 60
+_WITHIN = 120
+_DEFINITIONS = ("apiextensions.k8s.io", "v1", "customresourcedefinitions")
 
 
 def crds_folder() -> Path:
@@ -37,17 +38,18 @@ def crds_folder() -> Path:
 def install_crds(cluster: Cluster, folder: Path) -> Sequence[str]:
     """Create every definition of *folder* that the cluster has not; their names, once all are served."""
     definitions = list(_definitions(folder))
-    extensions = client.ApiextensionsV1Api(cluster.api)
+    custom = client.CustomObjectsApi(cluster.api)  # whose answers are plain JSON, and schemas are large
     for definition in definitions:
         if cluster.version[:2] < _RULES_SINCE:
             simplify(definition["spec"])
         try:
-            extensions.create_custom_resource_definition(definition)
+            custom.create_cluster_custom_object(*_DEFINITIONS, definition)
         except client.ApiException as error:
             if error.status != 409:
                 raise
     deadline = time.monotonic() + _WITHIN
-    while missing := [each for each in definitions if not _is_served(cluster, each)]:
+    missing = definitions
+    while missing := [each for each in missing if not _is_served(custom, each)]:
         names = ", ".join(each["metadata"]["name"] for each in missing)
         assert time.monotonic() < deadline, f"{names}: not served in {_WITHIN} s"
         time.sleep(0.05)
@@ -75,19 +77,19 @@ def _definitions(folder: Path) -> Iterator[Definition]:
                 yield document
 
 
-def _is_served(cluster: Cluster, definition: Definition) -> bool:
+def _is_served(custom: client.CustomObjectsApi, definition: Definition) -> bool:
     """Whether it is established, and each of its versions can be listed."""
-    name, spec = definition["metadata"]["name"], definition["spec"]
-    found = client.ApiextensionsV1Api(cluster.api).read_custom_resource_definition(name)
-    conditions = {each.type: each.status for each in (found.status and found.status.conditions) or ()}
-    served = [version["name"] for version in spec["versions"] if version["served"]]
-    return conditions.get("Established") == "True" and all(_lists(cluster, spec, each) for each in served)
-
-
-def _lists(cluster: Cluster, spec: Mapping[str, Any], version: str) -> bool:
-    custom = client.CustomObjectsApi(cluster.api)
+    spec = definition["spec"]
+    found = custom.get_cluster_custom_object(*_DEFINITIONS, definition["metadata"]["name"])
+    conditions = found.get("status", {}).get("conditions", ())
+    if not any(each["type"] == "Established" and each["status"] == "True" for each in conditions):
+        return False
     try:
-        custom.list_cluster_custom_object(spec["group"], version, spec["names"]["plural"], limit=1)
+        for version in spec["versions"]:
+            if version["served"]:
+                custom.list_cluster_custom_object(
+                    spec["group"], version["name"], spec["names"]["plural"], limit=1
+                )
     except client.ApiException as error:
         if error.status == 404:
             return False

@@ -13,6 +13,8 @@ from typing import Any, Self
 import aiohttp
 import yaml
 
+from tests.rig.cluster.looping import GOODBYE
+
 Json = dict[str, Any]
 
 STRATEGIC = "application/strategic-merge-patch+json"
@@ -64,6 +66,7 @@ class Api:
 
     async def __aexit__(self, *_: object) -> None:
         await self._opened().close()
+        await asyncio.sleep(GOODBYE * 2)  # connections that were given up before have closed by then
 
     async def ask(
         self, method: str, path: str, body: Json | None = None, kind: str = "application/json"

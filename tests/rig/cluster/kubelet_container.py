@@ -126,7 +126,7 @@ class Container:
             self._become(
                 waiting("ErrImagePull", f"rpc error: code = NotFound desc = {said}: {name}: not found")
             )
-            await self._wait(1)
+            await self._wait(_SYNC / 2)
             self._become(waiting("ImagePullBackOff", f'Back-off pulling image "{name}"'))
             await self._wait(back_off.after(0) or _SYNC)
         return image
@@ -235,7 +235,7 @@ class Container:
         policy = self._pod["spec"].get("restartPolicy", "Always")
         return policy == "Always" or (policy == "OnFailure" and code != 0)
 
-    def _surroundings(self) -> Mapping[str, str]:
+    def _surroundings(self) -> dict[str, str]:
         folder = str(self._host.folder)
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         host = self._pod["metadata"]["name"]

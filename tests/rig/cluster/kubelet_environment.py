@@ -36,7 +36,7 @@ def command_of(container: Json, entrypoint: Sequence[str], variables: Mapping[st
     return [expand(part, variables) for part in parts]
 
 
-async def variables_of(pod: Json, container: Json, address: str, find: Lookup) -> Mapping[str, str]:
+async def variables_of(pod: Json, container: Json, address: str, find: Lookup) -> dict[str, str]:
     """The variables that a container's ``envFrom`` and ``env`` ask for, later ones over earlier ones.
 
     Args:

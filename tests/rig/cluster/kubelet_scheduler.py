@@ -39,7 +39,7 @@ def requests(pod: Json) -> Counter[str]:
     total: Counter[str] = Counter({"pods": 1})
     for container in pod["spec"]["containers"]:
         for name, amount in container.get("resources", {}).get("requests", {}).items():
-            total[name] += parse_quantity(amount)  # type: ignore[assignment]  # a Counter of decimals
+            total[name] += parse_quantity(amount)
     return total
 
 

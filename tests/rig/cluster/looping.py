@@ -11,6 +11,10 @@ Program = Callable[[Callable[[], None], asyncio.Event], Coroutine[Any, Any, None
 """Gets what it calls once it works, and an event that is set when it is to end."""
 
 
+GOODBYE = 0.1
+"""Seconds that the other side of an encrypted connection has to confirm its end; a frozen one never does."""
+
+
 class Looping:
     """Runs a program until it is left; what the program raises is raised here."""
 
@@ -22,7 +26,7 @@ class Looping:
 
     def __enter__(self) -> Self:
         pool = ThreadPoolExecutor(1)
-        self._ended = pool.submit(asyncio.run, self._run())
+        self._ended = pool.submit(self._begin)
         pool.shutdown(wait=False)
         wait([self._working, self._ended], return_when=FIRST_COMPLETED)
         if not self._working.done():
@@ -39,6 +43,10 @@ class Looping:
         """Have the program's thread do something soon."""
         self._working.result().call_soon_threadsafe(act, *arguments)
 
+    def _begin(self) -> None:
+        with asyncio.Runner(loop_factory=_Loop) as runner:
+            runner.run(self._run())
+
     async def _run(self) -> None:
         self._over = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -47,3 +55,13 @@ class Looping:
     def _works(self, loop: asyncio.AbstractEventLoop) -> None:
         if not self._working.done():
             self._working.set_result(loop)
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """Closes connections in little time."""
+
+    async def create_connection(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - as inherited
+        """Connect as usual."""
+        if options.get("ssl"):
+            options.setdefault("ssl_shutdown_timeout", GOODBYE)
+        return await super().create_connection(*arguments, **options)

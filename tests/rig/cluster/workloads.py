@@ -82,7 +82,7 @@ class Workloads:
         """Tell a pod to go."""
         self.core.delete_namespaced_pod(name, self.namespace, **options)
 
-    def await_gone(self, name: str = "web", within: float = 20) -> None:
+    def await_gone(self, name: str = "web", within: float = 60) -> None:
         """Return once there is no such pod."""
         await_that(lambda: name not in [each["metadata"]["name"] for each in self.pods()], within, "gone")
 
@@ -93,7 +93,7 @@ class Workloads:
             state = container_of(self.read(name)).get("state", {}).get("waiting", {})
             return state.get("message", "-") if state.get("reason") == reason else None
 
-        return await_that(message, within=20, what=reason)
+        return await_that(message, within=60, what=reason)
 
     def await_condition(self, condition: str, status: str, name: str = "web") -> Json:
         """Return once a pod's condition is so; the condition."""
@@ -102,9 +102,9 @@ class Workloads:
             stated = condition_of(self.read(name), condition)
             return stated if stated.get("status") == status else None
 
-        return await_that(found, within=20, what=f"{condition} {status}")
+        return await_that(found, within=60, what=f"{condition} {status}")
 
-    def await_rolled(self, name: str, replicas: int, within: float = 60) -> None:
+    def await_rolled(self, name: str, replicas: int, within: float = 120) -> None:
         """Return once a Deployment has nothing but so many available pods of its newest template."""
 
         def rolled() -> bool:
