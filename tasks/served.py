@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from math import inf, log
 from typing import TYPE_CHECKING
 
-from tasks.domain.errors import TransientError
+from tasks.domain.errors import DavyError, TransientError
 from tasks.domain.model import Slot, Split, Traffic, Window
 from tasks.domain.spec import ServiceFile
 from tasks.domain.units import WHOLE
@@ -43,11 +43,10 @@ def await_served(
     if before in (None, served) or traffic.matches or traffic.affinity:
         return  # those who are sent or kept somewhere follow no split
     since, deadline = datetime.now(UTC), time.monotonic() + within.total_seconds()
-    evidence = 0.0
+    counts: list[Mapping[Slot, float]] = []
     while time.monotonic() < deadline:
-        counts = list(_counted(service, Window(since, datetime.now(UTC))))
-        evidence = evidence_for(served, before, counts)
-        if evidence >= PROOF:
+        counts = list(_counted(service, Window(since, datetime.now(UTC)))) or counts
+        if evidence_for(served, before, counts) >= PROOF:
             return
         time.sleep(POLL)
     if counts and contradicts(served, counts[-1]):
@@ -82,12 +81,15 @@ def _ratio(served: int, before: int, count: float) -> float:
 
 
 def _counted(service: ServiceFile, window: Window) -> Iterable[Mapping[Slot, float]]:
-    """Requests by slot in each interval of *window* that has any; none while the source is away."""
+    """Requests by slot in each interval of *window* that has any; none where the source does not tell.
+
+    Whatever trouble a source has, it is no reason to hold up a way back.
+    """
     from tasks.metrics.base import REQUESTS  # noqa: PLC0415 - as above
 
     try:
         frame: pd.DataFrame = open_metrics(service).fetch(list(Slot), window)
-    except TransientError:
+    except DavyError:
         return
     requests = frame.xs(REQUESTS, axis="columns", level="measure").fillna(0.0)
     for _, row in requests.iterrows():

@@ -8,16 +8,12 @@ made from it, and owned by it.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from functools import cached_property
 
 from tasks.cluster import Json, open_cluster
-from tasks.cluster.cluster import labels_on, refuse_newer
+from tasks.cluster.cluster import refuse_newer
 from tasks.cluster.kinds import DEPLOYMENT, POD, SERVICE
-from tasks.cluster.labels import SERVICE as SERVICE_LABEL
-from tasks.cluster.labels import SLOT
-from tasks.cluster.pods import address_of
 from tasks.cluster.yaml_diff import diff_of
 from tasks.domain.errors import TransientError, UnhealthyError
 from tasks.domain.kubernetes import ServiceRouter
@@ -28,7 +24,8 @@ from tasks.fleets import kubernetes_template as template
 from tasks.fleets.kubernetes_autoscaling import autoscaler_of, hand_over
 from tasks.fleets.kubernetes_check import refuse_unfit
 from tasks.fleets.kubernetes_config import apply_config, config_of, names_of, remove_config
-from tasks.fleets.kubernetes_health import health_of, hopeless, missing_because
+from tasks.fleets.kubernetes_health import hopeless
+from tasks.fleets.kubernetes_seen import Seen
 
 PREVIEW = "preview"
 """The lease that a dry run is told of: none is held."""
@@ -45,8 +42,7 @@ class KubernetesDeployments:
         self._service = service.service
         self._fleet = service.kubernetes
         self._cluster = open_cluster(service)
-        self._name = self._fleet.deployment_of(service.service, Slot.BLUE)
-        self._subject = self._cluster.subject(DEPLOYMENT, self._name)
+        self._seen = Seen(self._cluster, service.service, self._fleet)
 
     def check(self, version: str) -> None:
         """See `Fleet.check`: permissions, the own Deployment, what goes with it, and who else writes it.
@@ -61,20 +57,19 @@ class KubernetesDeployments:
     def changes(self, revision: Revision, replicas: int) -> tuple[Change, ...]:
         """See `Fleet.changes`: by the server's own dry run, and beside the own Deployment."""
         name = self._fleet.deployment_of(self._service, revision.slot)
-        before = self._cluster.read(DEPLOYMENT, name)
-        if before and self._version(before) == revision.version:
+        before = self._seen.deployment(revision.slot)
+        if before and self._seen.version(before) == revision.version:
             return ()
         wanted = self._wanted(revision, replicas, PREVIEW, 0)
         after = self._cluster.apply(DEPLOYMENT, wanted, dry_run=True)
         subject = self._cluster.subject(DEPLOYMENT, name)
         if before:
             return (Change(subject, "change", diff_of(before, after)),)
-        return (Change(subject, "create", diff_of(self._own(), after), like=self._subject),)
+        return (Change(subject, "create", diff_of(self._seen.own(), after), like=self._seen.subject),)
 
     def observe(self) -> tuple[Replica, ...]:
         """See `Fleet.observe`: each pod, and each that is missing."""
-        found = [replica for slot in Slot for replica in self._look_at(slot)]
-        return tuple(sorted(found, key=lambda replica: (replica.revision, replica.number)))
+        return tuple(sorted(self._seen.everything(), key=lambda one: (one.revision, one.number)))
 
     def deploy(self, revision: Revision, replicas: int, lease: Lease) -> None:
         """See `Fleet.deploy`. A Deployment that an autoscaler scales is never made smaller.
@@ -85,10 +80,10 @@ class KubernetesDeployments:
             LeaseLostError: Another carrier holds the lease; not retried.
         """
         name = self._fleet.deployment_of(self._service, revision.slot)
-        here = self._cluster.read(DEPLOYMENT, name)
+        here = self._seen.deployment(revision.slot)
         refuse_newer(here or {"metadata": {}}, lease, self._cluster.subject(DEPLOYMENT, name))
-        config = config_of(self._fleet, revision.version) if self._is_new(revision) else {}
-        if here is None or self._version(here) != revision.version:
+        config = config_of(self._fleet, revision.version) if self._seen.like(revision) is None else {}
+        if here is None or self._seen.version(here) != revision.version:
             apply_config(self._cluster, config, revision, lease, None)
             lease.check()
             here = self._cluster.apply(
@@ -107,30 +102,23 @@ class KubernetesDeployments:
         """
         deadline = time.monotonic() + within.total_seconds()
         while True:
-            seen = [one for one in self._look_at(revision.slot) if one.revision == revision]
+            seen = [one for one in self._seen.replicas(revision.slot) if one.revision == revision]
             healthy = sum(replica.health is Health.HEALTHY for replica in seen)
             if healthy >= replicas:
                 return
             deployment = self._cluster.need(
                 DEPLOYMENT, self._fleet.deployment_of(self._service, revision.slot)
             )
-            if why := hopeless(deployment, self._pods(revision.slot)):
+            if why := hopeless(deployment, self._seen.pods(revision.slot)):
                 msg = f"{revision}: {healthy} of {replicas} replicas healthy, and waiting won't help: {why}"
                 raise UnhealthyError(msg)
             if time.monotonic() > deadline:
-                others = [
-                    f"{one.host or 'a pod'} {one.detail}" for one in seen if one.health is not Health.HEALTHY
-                ]
-                after = format_duration(within)
-                msg = (
-                    f"{revision}: {healthy} of {replicas} replicas healthy after {after}: {'; '.join(others)}"
-                )
-                raise UnhealthyError(msg)
+                raise UnhealthyError(_too_late(revision, seen, replicas, within))
             time.sleep(_POLL)
 
     def answer(self, replica: Replica, path: str, within: timedelta) -> str:
         """See `Fleet.answer`: asked through the API server, so that it works from everywhere."""
-        pods = [pod for pod in self._pods(replica.revision.slot) if _host(pod) == replica.host]
+        pods = [pod for pod in self._seen.pods(replica.revision.slot) if _host(pod) == replica.host]
         if not pods:
             return "no such pod"
         try:
@@ -142,80 +130,52 @@ class KubernetesDeployments:
     def retire(self, revision: Revision, lease: Lease) -> None:
         """See `Fleet.retire`. The own Deployment stays, with no replicas; its autoscaler rests then."""
         name = self._fleet.deployment_of(self._service, revision.slot)
-        here = self._cluster.read(DEPLOYMENT, name)
-        if here is not None and self._version(here) != revision.version:
+        here = self._seen.deployment(revision.slot)
+        if here is not None and self._seen.version(here) != revision.version:
             return
         refuse_newer(here or {"metadata": {}}, lease, self._cluster.subject(DEPLOYMENT, name))
         lease.check()
         if revision.slot is Slot.BLUE:
             self._hand_over(lease)
-            self._set_replicas(0, lease)
+            self._write_replicas(name, 0, lease)
         else:
             self._cluster.delete(DEPLOYMENT, name)
         self._await_gone(revision)
         remove_config(self._cluster, revision, used=bool(self._fleet.config))
 
-    @cached_property
-    def _own_selector(self) -> Mapping[str, str]:
-        """What selects the own Deployment's pods; it can't be changed there."""
-        selector: Mapping[str, str] = self._own()["spec"]["selector"]["matchLabels"]
-        return selector
-
-    @cached_property
     def _tells_apart(self) -> str:
         """The label whose value differs between the own pods and others."""
         router = self._file.router
         if not isinstance(router, ServiceRouter):
-            return template.told_apart_by(self._own_selector, {})
+            return template.told_apart_by(self._seen.own_selector, {})
         users = self._cluster.need(SERVICE, router.service_of(self._service))
-        return template.told_apart_by(self._own_selector, users["spec"].get("selector") or {})
-
-    def _own(self) -> Json:
-        return self._cluster.need(DEPLOYMENT, self._name)
-
-    def _version(self, deployment: Json) -> str:
-        return template.version_of(self._fleet, deployment["spec"]["template"], self._subject)
-
-    def _is_new(self, revision: Revision) -> bool:
-        """Whether no Deployment runs this version yet, so that its image and configuration are to be found."""
-        return self._like(revision) is None
-
-    def _like(self, revision: Revision) -> Json | None:
-        """The Deployment of a colour that runs the same version: the one to be like."""
-        for slot in (Slot.BLUE, Slot.GREEN):
-            found = self._cluster.read(DEPLOYMENT, self._fleet.deployment_of(self._service, slot))
-            if found and self._version(found) == revision.version:
-                return found
-        return None
+        return template.told_apart_by(self._seen.own_selector, users["spec"].get("selector") or {})
 
     def _wanted(self, revision: Revision, replicas: int, release: str, epoch: int) -> Json:
         """The Deployment of *revision*, as it is applied."""
-        own, like = self._own(), self._like(revision)
+        own, like = self._seen.own(), self._seen.like(revision)
         base = like or own
-        container = template.container_of(self._fleet, base["spec"]["template"], self._subject)
+        container = template.container_of(self._fleet, base["spec"]["template"], self._seen.subject)
         image = container["image"]
         if like is None:
             names = names_of(config_of(self._fleet, revision.version), revision)
             pods = template.with_references(base["spec"]["template"], names)
             image = template.image_of(self._fleet, image, revision.version)
-            template.container_of(self._fleet, pods, self._subject)["image"] = image
+            template.container_of(self._fleet, pods, self._seen.subject)["image"] = image
             base = base | {"spec": base["spec"] | {"template": pods}}
         if revision.slot is Slot.BLUE:
             pods = base["spec"]["template"]
             return template.own_deployment(own, pods, revision, container=container["name"], image=image)
-        key = self._tells_apart
+        key = self._tells_apart()
         return template.deployment_of(
             own, base, revision, replicas, key=key, image=image, release=release, epoch=epoch
         )
 
     def _scale(self, here: Json, replicas: int, lease: Lease) -> None:
-        now = here["spec"].get("replicas", 1)
-        if now > replicas and autoscaler_of(self._cluster, here["metadata"]["name"]):
-            return
-        self._write_replicas(here["metadata"]["name"], replicas, lease)
-
-    def _set_replicas(self, replicas: int, lease: Lease) -> None:
-        self._write_replicas(self._name, replicas, lease)
+        """Have so many, but never fewer than an autoscaler wants."""
+        name = here["metadata"]["name"]
+        if here["spec"].get("replicas", 1) <= replicas or not autoscaler_of(self._cluster, name):
+            self._write_replicas(name, replicas, lease)
 
     def _write_replicas(self, name: str, replicas: int, lease: Lease) -> None:
         def edit(found: Json) -> Json:
@@ -225,10 +185,9 @@ class KubernetesDeployments:
 
     def _hand_over(self, lease: Lease) -> None:
         """The other colour takes over what scales and protects the own one."""
-        name = self._fleet.deployment_of(self._service, Slot.GREEN)
-        if other := self._cluster.read(DEPLOYMENT, name):
-            revision = Revision(self._service, Slot.GREEN, self._version(other))
-            hand_over(self._cluster, self._own(), other, revision, lease)
+        if other := self._seen.deployment(Slot.GREEN):
+            revision = Revision(self._service, Slot.GREEN, self._seen.version(other))
+            hand_over(self._cluster, self._seen.own(), other, revision, lease)
 
     def _await_gone(self, revision: Revision) -> None:
         """Return once no pod of *revision* is left.
@@ -236,65 +195,23 @@ class KubernetesDeployments:
         Raises:
             TransientError: One is, long after its grace period; retried.
         """
-        pods = self._mine(revision)
+        pods = self._seen.pods_of(revision)
         grace = max((pod["spec"].get("terminationGracePeriodSeconds", 30) for pod in pods), default=0)
         deadline = time.monotonic() + grace + GONE_WITHIN.total_seconds()
-        while pods := self._mine(revision):
+        while pods := self._seen.pods_of(revision):
             if time.monotonic() > deadline:
                 names = ", ".join(self._cluster.subject(POD, pod["metadata"]["name"]) for pod in pods)
                 msg = f"{names}: found still there, expected to be gone by now"
                 raise TransientError(msg)
             time.sleep(_POLL)
 
-    def _mine(self, revision: Revision) -> list[Json]:
-        return [pod for pod in self._pods(revision.slot) if self._pod_version(pod) == revision.version]
 
-    def _pods(self, slot: Slot) -> list[Json]:
-        """The pods of a slot, oldest first."""
-        if slot is Slot.BLUE:
-            labelled = self._cluster.list(POD, self._own_selector)
-            found = [pod for pod in labelled if SERVICE_LABEL not in labels_on(pod)]
-        else:
-            found = self._cluster.list(POD, {SERVICE_LABEL: self._service, SLOT: str(slot)})
-        return sorted(found, key=_age)
-
-    def _pod_version(self, pod: Json) -> str:
-        return template.version_of(self._fleet, pod, self._subject)
-
-    def _look_at(self, slot: Slot) -> list[Replica]:
-        """What runs in a slot, and what should and does not."""
-        deployment = self._cluster.read(DEPLOYMENT, self._fleet.deployment_of(self._service, slot))
-        if deployment is None and slot is Slot.BLUE:
-            self._own()  # says that it is gone
-        pods = self._pods(slot)
-        seen = [self._replica(slot, number, pod) for number, pod in enumerate(pods, start=1)]
-        if deployment:
-            seen += self._missing(slot, deployment, pods)
-        return seen
-
-    def _replica(self, slot: Slot, number: int, pod: Json) -> Replica:
-        seen, address = health_of(pod), address_of(pod, self._fleet.port)
-        revision = Revision(self._service, slot, self._pod_version(pod))
-        return Replica(revision, number, address.host, address.port, seen.health, seen.restarts, seen.detail)
-
-    def _missing(self, slot: Slot, deployment: Json, pods: Sequence[Json]) -> list[Replica]:
-        """Replicas that a Deployment asks for and that have no pod: none yet, or none can be made."""
-        revision = Revision(self._service, slot, self._version(deployment))
-        here = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-        why = missing_because(deployment)
-        health = Health.UNHEALTHY if why else Health.STARTING
-        wanted = (
-            deployment["spec"].get("replicas", 1) if "deletionTimestamp" not in deployment["metadata"] else 0
-        )
-        return [
-            Replica(revision, number, "", 0, health, detail=why or "has no pod yet")
-            for number in range(len(pods) + 1, len(pods) + 1 + wanted - len(here))
-        ]
+def _too_late(revision: Revision, seen: Sequence[Replica], replicas: int, within: timedelta) -> str:
+    healthy = sum(replica.health is Health.HEALTHY for replica in seen)
+    others = [f"{one.host or 'a pod'} {one.detail}" for one in seen if one.health is not Health.HEALTHY]
+    reasons = "; ".join(others) or f"{len(seen)} were deployed"
+    return f"{revision}: {healthy} of {replicas} replicas healthy after {format_duration(within)}: {reasons}"
 
 
 def _host(pod: Json) -> str:
     return str((pod.get("status") or {}).get("podIP", ""))
-
-
-def _age(pod: Json) -> tuple[str, str]:
-    return pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]

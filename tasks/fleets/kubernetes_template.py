@@ -17,9 +17,8 @@ from tasks.cluster.labels import (
     CONFIG,
     EPOCH,
     IMAGE,
-    MANAGED_BY,
-    MANAGER,
     SERVICE,
+    SLOT,
     VERSION,
     VERSION_LABEL,
     is_ours,
@@ -236,13 +235,7 @@ def owner_of(found: Json) -> Json:
     }
 
 
-def is_davys(found: Json, service: str) -> bool:
-    """Whether Davy has made an object, for *service*."""
-    labels = labels_on(found)
-    return labels.get(MANAGED_BY) == MANAGER and labels.get(SERVICE) == service
-
-
 def slot_on(found: Json, service: str) -> Slot | None:
     """The slot that a pod's labels name; None for the own Deployment's."""
     labels = labels_on(found)
-    return Slot(labels["davy/slot"]) if labels.get(SERVICE) == service else None
+    return Slot(labels[SLOT]) if labels.get(SERVICE) == service else None

@@ -49,7 +49,9 @@ class Server:
         pieces = -(-(window.end - window.start) // PIECE)
         cuts = [*(window.start + PIECE * number for number in range(pieces)), window.end]
         for start, end in pairwise(cuts):
-            query = f"{selector}[{(end - start) // timedelta(milliseconds=1)}ms]"
+            if (span := (end - start) // timedelta(milliseconds=1)) < 1:
+                continue
+            query = f"{selector}[{span}ms]"
             params = {"time": f"{end.timestamp():.3f}", "timeout": f"{self._timeout:.3f}"}
             yield self._ask(self._connection.custom_query, query, params)
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
+from tests.rig.cluster.control_plane import ControlPlane
+from tests.rig.cluster.fixtures import cluster, control_plane, crds, kubelet, new_namespace
+from tests.rig.cluster.kubelet import Kubelet
+from tests.rig.cluster.mesh_prometheus import program
+from tests.rig.cluster.stage import Cell, ClusterStage
 from tests.rig.stack import Davy
+
+__all__ = ["cluster", "control_plane", "crds", "kubelet", "stages"]
 
 LONGEST = 600
 """Seconds that a module's scene may take on a busy machine, as its first test's set-up."""
@@ -16,6 +24,29 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """Give each test here the time that its module's scene may need."""
     if "davy" in getattr(item, "fixturenames", ()):
         item.add_marker(pytest.mark.timeout(LONGEST))
+
+
+Stages = Callable[..., AbstractContextManager[ClusterStage]]
+
+
+@pytest.fixture(scope="session")
+def stages(
+    davy: Davy, control_plane: ControlPlane, crds: Sequence[str], kubelet: Kubelet
+) -> Stages:
+    """Makes a stage on Kubernetes, in a namespace of its own."""
+    del crds, kubelet
+
+    @contextmanager
+    def stage(cells: Sequence[Cell], **options: object) -> Iterator[ClusterStage]:
+        if program() is None:
+            pytest.skip("prometheus: found none on PATH, expected the server's program")
+        with (
+            new_namespace(control_plane) as namespace,
+            ClusterStage(davy, control_plane, namespace, cells, **options) as open_stage,  # type: ignore[arg-type]
+        ):
+            yield open_stage
+
+    return stage
 
 
 @pytest.fixture(scope="session")

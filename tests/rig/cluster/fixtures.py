@@ -76,6 +76,13 @@ def kubelet(
 @pytest.fixture
 def namespace(cluster: Cluster) -> Iterator[str]:
     """A new namespace; it begins to go when the test has ended."""
+    with new_namespace(cluster) as name:
+        yield name
+
+
+@contextmanager
+def new_namespace(cluster: Cluster) -> Iterator[str]:
+    """A new namespace; it begins to go when it is left."""
     core = client.CoreV1Api(cluster.api)
     name = f"davy-{secrets.token_hex(4)}"
     core.create_namespace({"metadata": {"name": name}})

@@ -107,3 +107,82 @@ def content(
 
 
 _BY_WORKLOAD = 'deployment="{workload}", namespace="{namespace}"'
+
+_ISTIO = ("networking.istio.io", "virtualservices")
+_GATEWAY = ("gateway.networking.k8s.io", "httproutes")
+
+
+def virtual_service(name: str) -> Json:
+    """A VirtualService as a team has it: the shop, a route to elsewhere, retries and a timeout."""
+    return {
+        "apiVersion": "networking.istio.io/v1beta1",
+        "kind": "VirtualService",
+        "metadata": {"name": name, "labels": {"team": "sales"}, "annotations": {"note": "kept as it is"}},
+        "spec": {
+            "hosts": [name],
+            "http": [
+                {
+                    "name": "main",
+                    "match": [{"uri": {"prefix": "/"}}],
+                    "timeout": "10s",
+                    "route": [{"destination": {"host": name, "port": {"number": 80}}}],
+                },
+            ],
+        },
+    }
+
+
+def http_route(name: str) -> Json:
+    """An HTTPRoute of the gateway ``web``."""
+    rule = {
+        "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
+        "backendRefs": [{"name": name, "port": 80}],
+    }
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": name, "labels": {"team": "sales"}},
+        "spec": {"parentRefs": [{"name": "web"}], "hostnames": [f"{name}.example"], "rules": [rule]},
+    }
+
+
+def ingress(name: str) -> Json:
+    """An Ingress of the class ``nginx``."""
+    backend = {"service": {"name": name, "port": {"number": 80}}}
+    path = {"path": "/", "pathType": "Prefix", "backend": backend}
+    rule = {"host": f"{name}.example", "http": {"paths": [path]}}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {"name": name, "labels": {"team": "sales"}},
+        "spec": {"ingressClassName": "nginx", "rules": [rule]},
+    }
+
+
+def make_route(api: client.ApiClient, namespace: str, router: str, name: str) -> None:
+    """Create the route object of a router; kube-proxy needs none."""
+    objects = client.CustomObjectsApi(api)
+    if router == "istio":
+        objects.create_namespaced_custom_object(
+            _ISTIO[0], "v1beta1", namespace, _ISTIO[1], virtual_service(name)
+        )
+    if router == "gateway_api":
+        objects.create_namespaced_custom_object(_GATEWAY[0], "v1", namespace, _GATEWAY[1], http_route(name))
+    if router == "nginx":
+        client.NetworkingV1Api(api).create_namespaced_ingress(namespace, ingress(name))
+
+
+def read_route(api: client.ApiClient, namespace: str, router: str, name: str) -> Json:
+    """The route object as it stands; the Service itself where a router has no other."""
+    objects = client.CustomObjectsApi(api)
+    if router == "istio":
+        found: Json = objects.get_namespaced_custom_object(_ISTIO[0], "v1beta1", namespace, _ISTIO[1], name)
+    elif router == "gateway_api":
+        found = objects.get_namespaced_custom_object(_GATEWAY[0], "v1", namespace, _GATEWAY[1], name)
+    elif router == "nginx":
+        one = client.NetworkingV1Api(api).read_namespaced_ingress(name, namespace)
+        found = api.sanitize_for_serialization(one)
+    else:
+        one = client.CoreV1Api(api).read_namespaced_service(name, namespace)
+        found = api.sanitize_for_serialization(one)
+    return found
