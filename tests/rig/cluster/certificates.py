@@ -12,6 +12,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _VALID = timedelta(days=2)
+_SIGNING = x509.KeyUsage(
+    digital_signature=True,
+    key_cert_sign=True,
+    crl_sign=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 def write_certificates(folder: Path) -> None:
@@ -21,18 +32,7 @@ def write_certificates(folder: Path) -> None:
     """
     authority, server = _key(), _key()
     name = _name("davy-rig-ca")
-    signing = x509.KeyUsage(
-        digital_signature=True,
-        key_cert_sign=True,
-        crl_sign=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-    root = _begin(name, name, authority, authority, authority=True).add_extension(signing, critical=True)
+    root = _begin(name, name, authority, authority, authority=True).add_extension(_SIGNING, critical=True)
     names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName("localhost")])
     leaf = (
         _begin(_name("kube-apiserver"), name, server, authority, authority=False)
