@@ -26,7 +26,7 @@ from tasks.domain.spec import ServiceFile
 from tasks.routers.service_names import ServiceNames
 from tasks.routers.slot_services import SlotServices
 
-_OURS = (ORIGINAL, EPOCH, RELEASE)
+OURS = (ORIGINAL, EPOCH, RELEASE)
 """The annotations of a borrowed object."""
 
 
@@ -209,7 +209,7 @@ class BorrowedRoute(ABC):
         lease.check()
         kind, found = self.find()
         refuse_newer(found, lease, self.cluster.subject(kind, found["metadata"]["name"]))
-        if not self.is_borrowed(found["spec"]) and not annotations_of(found).keys() & set(_OURS):
+        if not self.is_borrowed(found["spec"]) and not annotations_of(found).keys() & set(OURS):
             self.tidy(lease)
             return True
         live = self.live()
@@ -255,7 +255,7 @@ class BorrowedRoute(ABC):
 
     def _returned(self, found: Json) -> Json:
         spec = self._own(found)
-        left = {key: text for key, text in annotations_of(found).items() if key not in _OURS}
+        left = {key: text for key, text in annotations_of(found).items() if key not in OURS}
         found["metadata"]["annotations"] = left
         if not left:
             del found["metadata"]["annotations"]

@@ -19,6 +19,8 @@ from tasks.domain.spec import ServiceFile, service_adapter
 from tests.rig.cluster.control_plane import Cluster as Api
 
 OWN = {"app": "shop", "track": "own"}
+METADATA = {"labels": {"team": "web"}, "annotations": {"owner": "the web team"}}
+"""What a user's route object has beside its spec."""
 NODE = "by-hand"
 """The node of pods that no kubelet is to take; without one they are no endpoints."""
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 from tasks.cluster.cluster import Json
 from tasks.cluster.kinds import INGRESS, VIRTUAL_SERVICE
-from tests.tasks.routers.by_hand import Route
-
-METADATA = {"labels": {"team": "web"}, "annotations": {"owner": "the web team"}}
+from tests.tasks.routers.by_hand import METADATA, Route
+from tests.tasks.routers.gateway_routes import GRPC, HTTP
 
 
 def _edit_istio(spec: Json) -> None:
@@ -94,6 +93,6 @@ NGINX = Route(
     reweigh=None,
 )
 
-ROUTES = {"istio": ISTIO, "nginx": NGINX}
+ROUTES = {"istio": ISTIO, "http_route": HTTP, "grpc_route": GRPC, "nginx": NGINX}
 WEIGHED = [name for name, route in ROUTES.items() if route.reweigh]
 """Those whose objects hold all weights themselves."""
