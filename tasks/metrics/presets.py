@@ -49,7 +49,7 @@ class Preset:
         latency: Name of the buckets of how long they took.
         unit: Milliseconds in one unit of the buckets' bounds.
         codes: Labels of the counter that may hold the HTTP status.
-        match: By slot, the label matchers that tell its series.
+        match: By slot, the label matchers that tell its series; those of any of several count.
         only: By label, a matcher that holds unless the service file has its own for that label.
 
     What `match` holds has the fields of `Place`.
@@ -59,17 +59,18 @@ class Preset:
     latency: str
     unit: float
     codes: tuple[str, ...]
-    match: Mapping[Slot, str]
+    match: Mapping[Slot, tuple[str, ...]]
     only: Mapping[str, str]
 
-    def selector(self, metrics: Metrics, place: Place) -> str | None:
-        """Selects the series of one slot; None for a slot that the service file says nothing of."""
+    def selectors(self, metrics: Metrics, place: Place) -> tuple[str, ...]:
+        """Select the series of one slot, each of them others; none for a slot that the service file says nothing of."""
         match = self.match if metrics.match is None else metrics.match
-        text = match if isinstance(match, str) else match.get(place.slot)
-        if text is None:
-            return None
-        fields = asdict(place)
-        own = text.format(**fields).strip().rstrip(",")
+        found = match if isinstance(match, str) else match.get(place.slot, ())
+        texts = (found,) if isinstance(found, str) else found
+        return tuple(self._selector(text.format(**asdict(place))) for text in texts)
+
+    def _selector(self, text: str) -> str:
+        own = text.strip().rstrip(",")
         given = re.findall(r"(\w+)\s*[=!]", _QUOTED.sub("", own))
         only = [matcher for label, matcher in self.only.items() if label not in given]
         names = f'__name__=~"{self.requests}|{self.latency}"'
@@ -77,9 +78,11 @@ class Preset:
 
 
 _WORKLOAD = 'destination_workload="{workload}", destination_workload_namespace=~"{namespace}"'
-_NAMED = "{backend}-{slot}"
-_MAIN = f'service="{_NAMED}", canary=""'
-_BESIDE = f'service=~"{{backend}}-(blue|green)", canary=~".+-{_NAMED}-[^-]+"'
+_ALONE = 'service="{backend}-{slot}", canary=""'
+_AT_REST = 'service=~"{backend}(-{slot})?", canary=""'
+"""Where no release runs, the users' Service stands for the colour that has everything."""
+_BESIDE = 'service=~"{backend}(-(blue|green))?", canary=~"{namespace}-{backend}-{slot}-.+"'
+"""A canary's requests count under the main Ingress's service, with NAMESPACE-SERVICE-PORT in ``canary``."""
 
 PRESETS = {
     "istio": Preset(
@@ -87,7 +90,7 @@ PRESETS = {
         latency="istio_request_duration_milliseconds_bucket",
         unit=1,
         codes=("response_code",),
-        match=dict.fromkeys(Slot, _WORKLOAD),
+        match=dict.fromkeys(Slot, (_WORKLOAD,)),
         # Who asks also counts what never reached the workload, and each request counts once.
         only={"reporter": 'reporter="source"'},
     ),
@@ -96,8 +99,7 @@ PRESETS = {
         latency="nginx_ingress_controller_request_duration_seconds_bucket",
         unit=1000,
         codes=("status",),
-        # A canary's requests count under the main service, with NAMESPACE-SERVICE-PORT in ``canary``.
-        match={Slot.BLUE: _MAIN, Slot.GREEN: _MAIN, Slot.CANDIDATE: _BESIDE, Slot.BASELINE: _BESIDE},
+        match={slot: (_AT_REST if slot in (Slot.BLUE, Slot.GREEN) else _ALONE, _BESIDE) for slot in Slot},
         only={},
     ),
     "http": Preset(

@@ -67,7 +67,7 @@ class Prometheus:
         """What *preset*'s series say."""
         scrapes = Scrapes()
         for slot in slots:
-            if selector := preset.selector(self._metrics, Place.of(self._file, slot)):
+            for selector in preset.selectors(self._metrics, Place.of(self._file, slot)):
                 for series in server.samples(selector, window):
                     scrapes.read_slot(slot, series)
         if scrapes.targets:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
@@ -182,9 +183,9 @@ def test_a_target_that_is_down_leaves_a_gap_and_loses_nothing(
     assert requests.max() == 35
 
 
-def selector(slot: Slot, **metrics: object) -> str | None:
+def selectors(slot: Slot, **metrics: object) -> tuple[str, ...]:
     given = Metrics.model_validate({"source": "prometheus", "url": "http://127.0.0.1:9090", **metrics})
-    return PRESETS[given.preset].selector(given, Place("shop", slot, f"shop-{slot}", "shop", ".*"))
+    return PRESETS[given.preset].selectors(given, Place("shop", slot, f"shop-{slot}", "shop", ".*"))
 
 
 def test_on_kubernetes_a_slots_own_deployment_counts_in_its_namespace() -> None:
@@ -197,27 +198,63 @@ def test_on_kubernetes_a_slots_own_deployment_counts_in_its_namespace() -> None:
     }
     file = service_adapter.validate_python(content)
     own, other = (
-        PRESETS["istio"].selector(file.analysis.metrics, Place.of(file, slot))
+        PRESETS["istio"].selectors(file.analysis.metrics, Place.of(file, slot))
         for slot in (Slot.BLUE, Slot.GREEN)
     )
     assert 'destination_workload="web", destination_workload_namespace=~"sales"' in str(own)
     assert 'destination_workload="web-green", ' in str(other)
-    assert 'service="front-blue", canary=""' in str(
-        PRESETS["nginx"].selector(file.analysis.metrics, Place.of(file, Slot.BLUE))
+    assert 'canary=~"sales-front-blue-.+"' in str(
+        PRESETS["nginx"].selectors(file.analysis.metrics, Place.of(file, Slot.BLUE))
     )
 
 
 def test_matchers_of_a_service_file_stand_in_for_those_of_the_preset() -> None:
     mesh = 'app="{service}", version="{slot}", reporter="destination", path!="{{x}} reporter="'
-    assert selector(Slot.BLUE, preset="istio", match=mesh) == (
+    (one,) = selectors(Slot.BLUE, preset="istio", match=mesh)
+    assert one == (
         '{__name__=~"istio_requests_total|istio_request_duration_milliseconds_bucket", '
         'app="shop", version="blue", reporter="destination", path!="{x} reporter="}'
     )
     mesh = 'app="{service}", version="{slot}", path!="reporter="'
-    assert 'reporter="source", app=' in str(selector(Slot.BLUE, preset="istio", match=mesh))
+    assert 'reporter="source", app=' in str(selectors(Slot.BLUE, preset="istio", match=mesh))
     by_slot = {"blue": 'canary=""', "candidate": 'canary=~".+"'}
-    assert str(selector(Slot.CANDIDATE, preset="nginx", match=by_slot)).endswith(', canary=~".+"}')
-    assert selector(Slot.GREEN, preset="nginx", match=by_slot) is None
+    (only,) = selectors(Slot.CANDIDATE, preset="nginx", match=by_slot)
+    assert only.endswith(', canary=~".+"}')
+    assert selectors(Slot.GREEN, preset="nginx", match=by_slot) == ()
+
+
+@pytest.mark.parametrize(
+    ("service", "canary", "slots"),
+    [
+        ("shop", "", {Slot.BLUE, Slot.GREEN}),  # where no release runs, whichever has everything
+        ("shop-blue", "", {Slot.BLUE}),
+        ("shop-green", "", {Slot.GREEN}),
+        ("shop-candidate", "", {Slot.CANDIDATE}),
+        ("shop-blue", "ns-shop-candidate-80", {Slot.CANDIDATE}),
+        ("shop-green", "ns-shop-candidate-http-web", {Slot.CANDIDATE}),
+        ("shop-blue", "ns-shop-green-80", {Slot.GREEN}),
+        ("shop-green", "ns-shop-blue-http", {Slot.BLUE}),
+        ("shop", "ns-shop-green-80", {Slot.GREEN}),
+        ("my-shop-blue", "ns-my-shop-candidate-80", set()),
+        ("shop-blue-next", "", set()),
+        ("shop-next", "ns-shop-next-candidate-80", set()),
+    ],
+)
+def test_a_slot_counts_in_the_main_ingress_and_in_the_canary(
+    service: str, canary: str, slots: set[Slot]
+) -> None:
+    labels = {"__name__": "nginx_ingress_controller_requests", "service": service, "canary": canary}
+
+    def counts(selector: str) -> bool:
+        matchers = re.findall(r'(\w+)(=~?)"([^"]*)"', selector)
+        patterns = (
+            (labels[label], text if kind == "=~" else re.escape(text)) for label, kind, text in matchers
+        )
+        return all(re.fullmatch(pattern, value) for value, pattern in patterns)
+
+    found = {slot: [one for one in selectors(slot, preset="nginx") if counts(one)] for slot in Slot}
+    assert {slot for slot, ones in found.items() if ones} == slots
+    assert all(len(ones) <= 1 for ones in found.values())
 
 
 @pytest.mark.parametrize(
