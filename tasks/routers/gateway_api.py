@@ -121,8 +121,7 @@ class GatewayApi(BorrowedRoute):
     def _refuse_lost_share(self, written: Json, traffic: Traffic) -> None:
         if traffic.mirror is None or traffic.mirror_share in (0, WHOLE):
             return
-        filters = [one for rule in written["spec"]["rules"] for one in rule.get("filters") or []]
-        mirrors = [one["requestMirror"] for one in filters if one["type"] == "RequestMirror"]
+        mirrors = self._rules.mirrors(written["spec"])
         if any(one.keys().isdisjoint(("percent", "fraction")) for one in mirrors):
             expected = f"100%, or a server whose {self._kind} knows shares of mirrors (Gateway API 1.3)"
             raise InputError("mirror.share", format_share(traffic.mirror_share), expected)

@@ -40,6 +40,11 @@ class GatewayRules(SplitRoutes):
         """Whether a rule leads to a slot's Service."""
         return any(self.is_split(rule) for rule in _rules(spec))
 
+    def mirrors(self, spec: Json) -> list[Json]:
+        """What a borrowed *spec* copies to slots' Services."""
+        filters = [one for rule in _rules(spec) for one in rule.get("filters") or []]
+        return [one["requestMirror"] for one in filters if self._is_ours(one)]
+
     def routed(self, spec: Json, traffic: Traffic) -> Json:
         """The user's own *spec* with the rules that lead to the service split.
 
@@ -161,8 +166,8 @@ class GatewayRules(SplitRoutes):
         share: Json = {"fraction": {"numerator": traffic.mirror_share, "denominator": WHOLE}}
         if not rest:
             share = {"percent": whole} if traffic.mirror_share < WHOLE else {}
-        kept = {key: value for key, value in first.items() if key in ("namespace", "port")}
-        backend = {"group": "", "kind": "Service", "name": self.names.of(traffic.mirror)} | kept
+        kept = {key: value for key, value in first.items() if key in ("group", "kind", "namespace", "port")}
+        backend = kept | {"name": self.names.of(traffic.mirror)}
         mirror = {"type": _MIRROR, "requestMirror": {"backendRef": backend} | share}
         return {"filters": [*filters, mirror]}
 

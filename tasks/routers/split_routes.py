@@ -161,7 +161,10 @@ class SplitRoutes(ABC):
                 found.append(dict(back))
         if len(found) == 1:
             found[0].pop("weight", None)
-        return self.frame(route) | {self.key: found}
+            return self.frame(route) | {self.key: found}
+        weights = whole_weights(parts_of(self.weights(found)), self.most)
+        weighed = [one | {"weight": weight} for one, weight in zip(found, weights, strict=True)]
+        return self.frame(route) | {self.key: weighed}
 
 
 def is_named(route: Json) -> bool:

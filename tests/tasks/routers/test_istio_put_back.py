@@ -6,7 +6,7 @@ from copy import deepcopy
 from fractions import Fraction
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.cluster.cluster import Json
@@ -113,6 +113,7 @@ def share(route: Json, *hosts: str) -> Fraction:
     return Fraction(mine, total) if total else Fraction(0)
 
 
+@settings(deadline=None)
 @given(SPECS, traffics())
 def test_every_part_is_exact(spec: Json, traffic: Traffic) -> None:
     leads = any(share(route, "shop") for route in spec["http"])
@@ -128,6 +129,7 @@ def test_every_part_is_exact(spec: Json, traffic: Traffic) -> None:
             assert share(after, f"shop-{slot}") == share(before, "shop") * part
 
 
+@settings(deadline=None)
 @given(SPECS, st.lists(traffics(), min_size=1, max_size=3))
 def test_what_was_routed_is_put_back_exactly(spec: Json, asked: list[Traffic]) -> None:
     before, now = deepcopy(spec), spec
