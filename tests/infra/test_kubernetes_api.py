@@ -39,8 +39,8 @@ def server(cluster: Cluster, crds: Sequence[str]) -> DynamicClient:
     return DynamicClient(cluster.api)
 
 
-def served(client: DynamicClient, wanted: Object, namespace: str) -> Object:
-    """What the server makes of an object, by a dry run in another namespace.
+def served(client: DynamicClient, wanted: Object, namespace: str, *, dry: bool = True) -> Object:
+    """What the server makes of an object in another namespace, by a *dry* run or really.
 
     Raises:
         ApiException: It refuses it.
@@ -54,7 +54,8 @@ def served(client: DynamicClient, wanted: Object, namespace: str) -> Object:
     where = {}
     if resource.namespaced:
         body["metadata"]["namespace"] = where["namespace"] = namespace
-    answer = client.create(resource, body=body, dry_run="All", serialize=False, **where)
+    where |= {"dry_run": "All"} if dry else {}
+    answer = client.create(resource, body=body, serialize=False, **where)
     made: Object = json.loads(answer.data)
     return made
 
