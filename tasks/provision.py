@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from math import ceil
 
 from prefect.futures import wait
 
-from tasks.domain.model import Revision
+from tasks.domain.model import Health, Revision
 from tasks.domain.units import WHOLE
 from tasks.opening import recent
 from tasks.release import Carrier, Release
@@ -43,16 +44,37 @@ def clear_leftovers(release: Release) -> None:
             journal.append("retired", slot=revision.slot, version=revision.version, by=release.id)
 
 
-@step("provision-{revision.slot}-{replicas}")
 def provision(release: Release, revision: Revision, replicas: int) -> None:
-    """Run *replicas* healthy copies of *revision* and tell the router where they are.
+    """Run *replicas* healthy copies of *revision*, more where stable has grown, where the router can find them.
+
+    Raises:
+        UnhealthyError: They did not become healthy in time; not retried.
+        TransientError: Fleet or router do not answer; retried.
+    """
+    run_replicas(release, revision, needed(release, revision, replicas))
+
+
+def needed(release: Release, revision: Revision, replicas: int) -> int:
+    """*replicas*, or more where stable has grown since the release was opened, as by its autoscaler.
+
+    Never fewer than run already: nothing is taken away from a revision that may have traffic.
+    """
+    running = Counter(
+        r.revision for r in Carrier.of(release).fleet.observe() if r.health is not Health.STOPPING
+    )
+    grown = running[release.stable] / release.replicas if release.stable else 1
+    return max(replicas, ceil(replicas * grown), running[revision])
+
+
+@step("provision-{revision.slot}-{replicas}")
+def run_replicas(release: Release, revision: Revision, replicas: int) -> None:
+    """Run exactly *replicas* healthy copies of *revision* and tell the router where they are.
 
     Raises:
         UnhealthyError: They did not become healthy in time; not retried.
         TransientError: Fleet or router do not answer; retried.
     """
     carrier = Carrier.of(release)
-    replicas = carrier.scaled(replicas)
     carrier.fleet.deploy(revision, replicas, carrier.lease)
     carrier.fleet.wait_healthy(revision, replicas, release.service.fleet.ready_within)
     carrier.publish(revision)
@@ -78,7 +100,8 @@ def provision_together(release: Release, revisions: Sequence[Revision], replicas
     Raises:
         UnhealthyError: One of them did not become healthy in time; not retried.
     """
-    futures = [provision.submit(release, revision, replicas) for revision in revisions]
+    counts = [needed(release, revision, replicas) for revision in revisions]
+    futures = [run_replicas.submit(release, *one) for one in zip(revisions, counts, strict=True)]
     wait(futures)
     for future in futures:
         future.result()

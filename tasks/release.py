@@ -10,12 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from math import ceil
 from typing import ClassVar
 
 from tasks.domain.errors import DavyError, LeaseLostError, PermanentError
 from tasks.domain.kubernetes import ServiceRouter
-from tasks.domain.model import Health, Outcome, Replica, Revision, Slot, Split, Traffic
+from tasks.domain.model import Outcome, Replica, Revision, Slot, Split, Traffic
 from tasks.domain.spec import ServiceFile
 from tasks.fleets import open_fleet
 from tasks.fleets.base import Fleet
@@ -179,12 +178,6 @@ class Carrier:
             settle = self.release.service.router.settle
             await_served(self.release.service, traffic, served, before, settle)
         self.write("live", split=traffic.split.to_json(), served=served.to_json())
-
-    def scaled(self, replicas: int) -> int:
-        """*replicas*, or more where stable has grown since the release was opened, as by its autoscaler."""
-        stable, before = self.release.stable, self.release.replicas
-        now = sum(r.revision == stable and r.health is not Health.STOPPING for r in self.fleet.observe())
-        return max(replicas, ceil(replicas * now / before))
 
     def publish(self, revision: Revision) -> tuple[Replica, ...]:
         """Tell the router where *revision*'s replicas are; it returns once it finds them healthy."""
