@@ -9,24 +9,25 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
 from kubernetes.client import ApiClient
-from kubernetes.dynamic import DynamicClient, Resource
+from kubernetes.dynamic import DynamicClient
 
+from tasks.cluster.again import CONNECT, made_again
+from tasks.cluster.discovery import Discovery
 from tasks.cluster.errors import FAILURES, mapped, status_of
 from tasks.cluster.kinds import ACCESS_REVIEW, POD, Kind
 from tasks.cluster.labels import EPOCH, MANAGER
 from tasks.cluster.ownership import applied_by_others
-from tasks.domain.errors import GoneError, InputError, LeaseLostError, PermanentError, TransientError
+from tasks.domain.errors import GoneError, LeaseLostError, PermanentError, TransientError
 from tasks.domain.model import Lease
 
 Json = dict[str, Any]
 
-CONNECT, ANSWER = 3.0, 10.0
-"""Seconds that a connection, and an answer, may take."""
 ATTEMPTS = 8
 """How often an object is read and written again that others write at the same time."""
 
@@ -38,7 +39,7 @@ class Cluster:
         self.namespace = namespace
         self._api = api
         self._client = DynamicClient(api, discoverer=lambda _client, _cache: None)  # type: ignore[no-untyped-call]
-        self._resources: dict[Kind, Resource] = {}
+        self._discovery = Discovery(self._client)
 
     def subject(self, kind: Kind, name: str) -> str:
         """How messages name an object: ``Kind/namespace/name``."""
@@ -50,7 +51,7 @@ class Cluster:
         Raises:
             TransientError: It does not answer; retried.
         """
-        return bool(self._served(kind))
+        return self._discovery.find(kind) is not None
 
     def read(self, kind: Kind, name: str) -> Json | None:
         """An object as it is now; None when there is none.
@@ -116,7 +117,13 @@ class Cluster:
         return self._must(kind, "server_side_apply", force_conflicts=True, **options)
 
     def change(
-        self, kind: Kind, name: str, edit: Callable[[Json], Json | None], lease: Lease | None = None
+        self,
+        kind: Kind,
+        name: str,
+        edit: Callable[[Json], Json | None],
+        lease: Lease | None = None,
+        *,
+        epoch: str = EPOCH,
     ) -> Json:
         """Compare-and-set: read the object, let *edit* build what it should be, write that.
 
@@ -125,6 +132,7 @@ class Cluster:
         Args:
             edit: Pure; gives None (or the same) where nothing is to be changed.
             lease: Checked right before the write.
+            epoch: The annotation that says under which lease it was last written.
 
         Returns:
             The object as it is now.
@@ -136,7 +144,7 @@ class Cluster:
         """
         for _ in range(ATTEMPTS):
             found = self.need(kind, name)
-            refuse_newer(found, lease, self.subject(kind, name))
+            refuse_newer(found, lease, self.subject(kind, name), epoch)
             wanted = edit(deepcopy(found))
             if wanted is None or wanted == found:
                 return found
@@ -195,7 +203,7 @@ class Cluster:
             TransientError: It does not answer; retried.
             PermanentError: Not allowed; not retried.
         """
-        resource = self._resource(POD)
+        resource = self._discovery.need(POD)
         url = resource.path(  # type: ignore[no-untyped-call]
             name=f"{quote(pod)}:{port}", namespace=self.namespace
         )
@@ -216,7 +224,7 @@ class Cluster:
             InputError: The server does not have this kind; not retried.
             TransientError: It does not answer; retried.
         """
-        return "/".join(filter(None, (kind.group, self._resource(kind).api_version)))
+        return "/".join(filter(None, (kind.group, self._discovery.need(kind).api_version)))
 
     def _must(self, kind: Kind, verb: str, *, subject: str = "", **options: Any) -> Json:  # noqa: ANN401
         found = self._call(kind, subject, verb, **options)
@@ -235,67 +243,29 @@ class Cluster:
         **options: Any,  # noqa: ANN401 - whatever the verb takes
     ) -> Json | None:
         """One call; None for an object, or a kind, that is not there."""
-        if missing_ok and not self._served(kind):
+        if missing_ok and not self.knows(kind):
             return None
-        where = {"namespace": self.namespace} if kind.namespaced else {}
-        call = getattr(self._client, verb)
+        options |= {"namespace": self.namespace} if kind.namespaced else {}
+        call = partial(getattr(self._client, verb), self._discovery.need(kind), serialize=False, **options)
         try:
-            answer = call(
-                self._resource(kind), serialize=False, _request_timeout=(CONNECT, ANSWER), **where, **options
-            )
-            content: Json = json.loads(answer.data)
+            content: Json = json.loads(made_again(call).data)
         except FAILURES as error:
             if status_of(error) == HTTPStatus.NOT_FOUND:
                 return None
             raise mapped(error, self.subject(kind, subject), _in_words(verb)) from error
         return content
 
-    def _resource(self, kind: Kind) -> Resource:
-        version = self._served(kind)
-        if version is None:
-            asked = " or ".join(f"{kind.group}/{one}" for one in kind.versions)
-            raise InputError("cluster", f"no {kind}", f"a server that has {kind} in {asked}")
-        return self._resources[kind]
 
-    def _served(self, kind: Kind) -> str | None:
-        """The best version that both sides know; asked for once it is there."""
-        if kind in self._resources:
-            return str(self._resources[kind].api_version)
-        for version in kind.versions:
-            if kind.group and kind.plural not in self._plurals(kind.group, version):
-                continue
-            self._resources[kind] = Resource(  # type: ignore[no-untyped-call]
-                prefix="apis" if kind.group else "api",
-                group=kind.group,
-                api_version=version,
-                kind=kind.name,
-                namespaced=kind.namespaced,
-                verbs=[],
-                name=kind.plural,
-                client=self._client,
-            )
-            return version
-        return None
-
-    def _plurals(self, group: str, version: str) -> set[str]:
-        try:
-            answer = self._client.request(
-                "get", f"/apis/{group}/{version}", serialize=False, _request_timeout=(CONNECT, ANSWER)
-            )
-        except FAILURES as error:
-            if status_of(error) == HTTPStatus.NOT_FOUND:
-                return set()
-            raise mapped(error, f"{group}/{version}", "get") from error
-        return {resource["name"] for resource in json.loads(answer.data)["resources"]}
-
-
-def refuse_newer(found: Json, lease: Lease | None, subject: str) -> None:
+def refuse_newer(found: Json, lease: Lease | None, subject: str, key: str = EPOCH) -> None:
     """Make sure that no newer carrier has written *found*: it may go on where this one may not.
+
+    Args:
+        key: The annotation that says under which lease it was last written.
 
     Raises:
         LeaseLostError: One has; not retried.
     """
-    epoch = int(annotations_of(found).get(EPOCH, 0))
+    epoch = int(annotations_of(found).get(key, 0))
     if lease and epoch > lease.epoch:
         msg = f"{subject}: found it written under epoch {epoch}, expected at most {lease.epoch}"
         raise LeaseLostError(msg)
