@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import astuple, dataclass
 
 from tasks.domain.model import Slot
 
@@ -20,14 +21,37 @@ VERSION = "davy/version"
 IMAGE = "davy/image"
 """Annotation of a pod: the image that this version was; with another one it is another version."""
 EPOCH = "davy/epoch"
-"""Annotation: the lease under which an object was last written; a write with an older one is refused."""
-ORIGINAL = "davy/original"
-"""Annotation of a user's own object while a release uses it: what it said before, as JSON."""
-SPLIT = "davy/split"
-"""Annotation of the users' Service where it is what splits: the split that was asked for, as JSON."""
+"""Annotation: the lease under which an object of Davy's was last written; a write with an older one is refused."""
 CONFIG = "davy/config"
 """Annotation of a Deployment: which ConfigMaps and Secrets it refers to in place of which, as JSON."""
 LABEL_LIMIT = 63
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Annotations of a user's own object while releases use it: a set for each service that it routes.
+
+    Attributes:
+        original: What the object said before, as JSON.
+        epoch: The lease under which it was last written for the service.
+        release: The release that uses it.
+        split: Of a Service that splits by itself: the split that was asked for, as JSON.
+    """
+
+    original: str
+    epoch: str
+    release: str
+    split: str
+
+    @classmethod
+    def of(cls, service: str) -> Marks:
+        """Those of one service."""
+        return cls(*(f"davy/{word}.{service}" for word in ("original", "epoch", "release", "split")))
+
+    @property
+    def all(self) -> frozenset[str]:
+        """Their keys."""
+        return frozenset(astuple(self))
 
 
 def labels_of(service: str, slot: Slot, release: str) -> dict[str, str]:

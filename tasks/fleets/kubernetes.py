@@ -7,13 +7,15 @@ made from it, and owned by it.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from datetime import timedelta
 
 from tasks.cluster import Json, open_cluster
-from tasks.cluster.cluster import refuse_newer
+from tasks.cluster.cluster import annotations_of, refuse_newer
 from tasks.cluster.kinds import DEPLOYMENT, POD, SERVICE
+from tasks.cluster.labels import Marks
 from tasks.cluster.yaml_diff import diff_of
 from tasks.domain.errors import TransientError, UnhealthyError
 from tasks.domain.kubernetes import ServiceRouter
@@ -149,7 +151,9 @@ class KubernetesDeployments:
         if not isinstance(router, ServiceRouter):
             return template.told_apart_by(self._seen.own_selector, {})
         users = self._cluster.need(SERVICE, router.service_of(self._service))
-        return template.told_apart_by(self._seen.own_selector, users["spec"].get("selector") or {})
+        original = annotations_of(users).get(Marks.of(self._service).original)  # where it splits by itself
+        selector = json.loads(original) if original else users["spec"].get("selector") or {}
+        return template.told_apart_by(self._seen.own_selector, selector)
 
     def _wanted(self, revision: Revision, replicas: int, release: str, epoch: int) -> Json:
         """The Deployment of *revision*, as it is applied."""

@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 
 from tasks.cluster import Json
 from tasks.cluster.cluster import annotations_of, labels_on, refuse_newer
 from tasks.cluster.kinds import Kind
-from tasks.cluster.labels import EPOCH, ORIGINAL, RELEASE, label_value
+from tasks.cluster.labels import MANAGER, RELEASE, Marks, label_value
 from tasks.cluster.permissions import Need, refuse_forbidden
 from tasks.cluster.yaml_diff import diff_of
 from tasks.domain.errors import InputError, PermanentError
@@ -25,9 +25,6 @@ from tasks.domain.model import Address, Change, Lease, Slot, Split, Traffic
 from tasks.domain.spec import ServiceFile
 from tasks.routers.service_names import ServiceNames
 from tasks.routers.slot_services import SlotServices
-
-OURS = (ORIGINAL, EPOCH, RELEASE)
-"""The annotations of a borrowed object."""
 
 
 class BorrowedRoute(ABC):
@@ -45,6 +42,7 @@ class BorrowedRoute(ABC):
         self.services = SlotServices(service)
         self.cluster = self.services.cluster
         self.names: ServiceNames = self.services.names
+        self.marks = Marks.of(service.service)
 
     # What each router says of its own objects. Pure.
 
@@ -167,7 +165,7 @@ class BorrowedRoute(ABC):
         """See `Router.write`: a compare-and-set on the object."""
         lease.check()
         kind, found = self.find()
-        refuse_newer(found, lease, self.cluster.subject(kind, found["metadata"]["name"]))
+        self._refuse_newer(kind, found, lease)
         own = self._own(found)
         self.refuse(own, traffic)
         self._refuse_empty(traffic, lease)
@@ -176,11 +174,13 @@ class BorrowedRoute(ABC):
         def edit(now: Json) -> Json:
             own = self._own(now)
             said = json.dumps(own, sort_keys=True, separators=(",", ":"))
-            marks = {ORIGINAL: said, EPOCH: str(lease.epoch), RELEASE: label_value(lease.release)}
-            now["metadata"]["annotations"] = annotations_of(now) | marks
+            marks = self.marks
+            ours = {marks.original: said, marks.epoch: str(lease.epoch)}
+            ours[marks.release] = label_value(lease.release)
+            now["metadata"]["annotations"] = annotations_of(now) | ours
             return now | {"spec": self.routed(own, traffic)}
 
-        written = self.cluster.change(kind, found["metadata"]["name"], edit, lease)
+        written = self.change(kind, found, edit, lease)
         self.settle(written, traffic, lease)
         return traffic.split
 
@@ -208,8 +208,8 @@ class BorrowedRoute(ABC):
         """See `Router.give_back`."""
         lease.check()
         kind, found = self.find()
-        refuse_newer(found, lease, self.cluster.subject(kind, found["metadata"]["name"]))
-        if not self.is_borrowed(found["spec"]) and not annotations_of(found).keys() & set(OURS):
+        self._refuse_newer(kind, found, lease)
+        if not self.is_borrowed(found["spec"]) and not annotations_of(found).keys() & self.marks.all:
             self.tidy(lease)
             return True
         live = self.live()
@@ -217,13 +217,18 @@ class BorrowedRoute(ABC):
             return False
         if not self.services.point_users_to(next(iter(live.shares)), lease):
             return False
-        self.cluster.change(kind, found["metadata"]["name"], self._returned, lease)
+        self.change(kind, found, self._returned, lease)
+        self.change(kind, found, _disowned, lease)
         self.tidy(lease)
         return True
 
     def preview_url(self) -> str | None:
         """See `Router.preview_url`: inside the cluster it is the slot's Service."""
         return None
+
+    def change(self, kind: Kind, found: Json, edit: Callable[[Json], Json | None], lease: Lease) -> Json:
+        """Compare-and-set on the borrowed object; see `Cluster.change`."""
+        return self.cluster.change(kind, found["metadata"]["name"], edit, lease, epoch=self.marks.epoch)
 
     def find(self) -> tuple[Kind, Json]:
         """The one object whose routes lead to the service.
@@ -241,6 +246,10 @@ class BorrowedRoute(ABC):
         expected = f"one {names} with a route to Service/{self.names.namespace}/{self.names.users}"
         raise InputError(self.field, ", ".join(subjects) or self.named(), expected)
 
+    def _refuse_newer(self, kind: Kind, found: Json, lease: Lease) -> None:
+        subject = self.cluster.subject(kind, found["metadata"]["name"])
+        refuse_newer(found, lease, subject, self.marks.epoch)
+
     def _is_meant(self, found: Json) -> bool:
         if RELEASE in labels_on(found):  # one that Davy has made
             return False
@@ -248,14 +257,14 @@ class BorrowedRoute(ABC):
 
     def _own(self, found: Json) -> Json:
         """What the object says where no release uses it: its own words, also where the user has just said them."""
-        original = annotations_of(found).get(ORIGINAL)
+        original = annotations_of(found).get(self.marks.original)
         if original is None or not self.is_borrowed(found["spec"]):
             return dict(found["spec"])
         return self.restored(found["spec"], json.loads(original))
 
     def _returned(self, found: Json) -> Json:
         spec = self._own(found)
-        left = {key: text for key, text in annotations_of(found).items() if key not in OURS}
+        left = {key: text for key, text in annotations_of(found).items() if key not in self.marks.all}
         found["metadata"]["annotations"] = left
         if not left:
             del found["metadata"]["annotations"]
@@ -296,3 +305,12 @@ class BorrowedRoute(ABC):
                 raise PermanentError(msg)
             self.services.ensure(slot, lease)
             self.services.await_endpoints(slot, self.services.addresses(slot)[:1])
+
+
+def _disowned(found: Json) -> Json | None:
+    """*found* without a word on who wrote what was given back: the next tool that applies it meets nobody."""
+    owners = found["metadata"].get("managedFields") or []
+    left = [one for one in owners if one.get("manager") != MANAGER]
+    if not left or left == owners:
+        return None
+    return found | {"metadata": found["metadata"] | {"managedFields": left}}

@@ -12,14 +12,13 @@ from collections.abc import Iterator
 from tasks.cluster import Json
 from tasks.cluster.cluster import annotations_of
 from tasks.cluster.kinds import GRPC_ROUTE, HTTP_ROUTE, SERVICE, Kind
-from tasks.cluster.labels import EPOCH, ORIGINAL
 from tasks.cluster.pods import condition, condition_message
 from tasks.domain.errors import InputError, PermanentError, TransientError
 from tasks.domain.kubernetes import GatewayRouter
 from tasks.domain.model import Lease, Split, Traffic
 from tasks.domain.spec import ServiceFile
 from tasks.domain.units import WHOLE, format_share
-from tasks.routers.borrowed import OURS, BorrowedRoute
+from tasks.routers.borrowed import BorrowedRoute
 from tasks.routers.gateway_rules import FIELD, GatewayRules
 from tasks.routers.split_routes import refuse_unasked
 
@@ -144,21 +143,23 @@ class GatewayApi(BorrowedRoute):
 
     def _put_back(self, kind: Kind, before: Json, written: Json, lease: Lease) -> None:
         """What was there before, where nobody has written the object since."""
-        marks = {key: text for key, text in annotations_of(before).items() if key in OURS}
-        if ORIGINAL in marks:
-            marks[EPOCH] = str(lease.epoch)
+        marks = {key: text for key, text in annotations_of(before).items() if key in self.marks.all}
+        if self.marks.original in marks:
+            marks[self.marks.epoch] = str(lease.epoch)
 
         def edit(now: Json) -> Json | None:
             if now["spec"] != written["spec"]:
                 return None
-            kept = {key: text for key, text in annotations_of(now).items() if key not in OURS} | marks
+            kept = {
+                key: text for key, text in annotations_of(now).items() if key not in self.marks.all
+            } | marks
             metadata = {key: value for key, value in now["metadata"].items() if key != "annotations"}
             return now | {
                 "spec": before["spec"],
                 "metadata": metadata | ({"annotations": kept} if kept else {}),
             }
 
-        self.cluster.change(kind, before["metadata"]["name"], edit, lease)
+        self.change(kind, before, edit, lease)
 
 
 def _parents(found: Json, generation: int) -> Iterator[tuple[str, Json, int]]:

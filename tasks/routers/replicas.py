@@ -14,7 +14,7 @@ from datetime import timedelta
 from tasks.cluster import Json
 from tasks.cluster.cluster import annotations_of, refuse_newer
 from tasks.cluster.kinds import DEPLOYMENT, POD, SERVICE
-from tasks.cluster.labels import EPOCH, ORIGINAL, RELEASE, SPLIT, VERSION_LABEL, label_value
+from tasks.cluster.labels import VERSION_LABEL, Marks, label_value
 from tasks.cluster.pods import address_of, is_ready
 from tasks.cluster.yaml_diff import diff_of
 from tasks.domain.errors import GoneError, InputError, PermanentError, TransientError
@@ -22,8 +22,6 @@ from tasks.domain.model import Address, Change, Lease, Slot, Split, Traffic
 from tasks.domain.spec import BlueGreen, ServiceFile
 from tasks.routers.slot_services import SlotServices
 
-_OURS = (ORIGINAL, SPLIT, EPOCH, RELEASE)
-"""The annotations of a borrowed Service."""
 _TAKE_UP = timedelta(seconds=10)
 """How long the endpoint controller may take to list the pods that are selected."""
 _POLL = 0.05
@@ -40,6 +38,7 @@ class Replicas:
         self.cluster = self.services.cluster
         self.name = self.services.names.users
         self.subject = self.cluster.subject(SERVICE, self.name)
+        self.marks = Marks.of(service.service)
 
     @property
     def asks_proxies(self) -> bool:
@@ -81,7 +80,7 @@ class Replicas:
     def live(self) -> Split | None:
         """See `Router.live`: what was asked for, where the Service still selects that; else who is behind it."""
         users = self.services.users()
-        asked = annotations_of(users).get(SPLIT)
+        asked = annotations_of(users).get(self.marks.split)
         if asked is None:
             return self.services.split_at_rest()
         try:
@@ -95,7 +94,7 @@ class Replicas:
         """See `Router.write`: a compare-and-set on the Service's selector."""
         lease.check()
         users = self.services.users()
-        refuse_newer(users, lease, self.subject)
+        refuse_newer(users, lease, self.subject, self.marks.epoch)
         _refuse(matches=len(traffic.matches), mirror=traffic.mirror, affinity=traffic.affinity)
         selector = self._selector(traffic.split, self._own(users))
         self._refuse_others(selector, traffic.split)
@@ -103,13 +102,14 @@ class Replicas:
 
         def edit(now: Json) -> Json:
             own = self._own(now)
-            marks = {ORIGINAL: json.dumps(own), SPLIT: said, EPOCH: str(lease.epoch)}
-            marks[RELEASE] = label_value(lease.release)
-            now["metadata"]["annotations"] = annotations_of(now) | marks
+            marks = self.marks
+            ours = {marks.original: json.dumps(own), marks.split: said, marks.epoch: str(lease.epoch)}
+            ours[marks.release] = label_value(lease.release)
+            now["metadata"]["annotations"] = annotations_of(now) | ours
             now["spec"]["selector"] = self._selector(traffic.split, own)
             return now
 
-        self.cluster.change(SERVICE, self.name, edit, lease)
+        self.cluster.change(SERVICE, self.name, edit, lease, epoch=self.marks.epoch)
         return self._taken_up()
 
     def publish(self, slot: Slot, addresses: Collection[Address], lease: Lease) -> None:
@@ -137,8 +137,8 @@ class Replicas:
         """See `Router.give_back`."""
         lease.check()
         users, live = self.services.users(), self.live()
-        refuse_newer(users, lease, self.subject)
-        if not annotations_of(users).keys() & set(_OURS):
+        refuse_newer(users, lease, self.subject, self.marks.epoch)
+        if not annotations_of(users).keys() & self.marks.all:
             return True
         if live is None or len(live.shares) != 1:
             return False
@@ -149,14 +149,14 @@ class Replicas:
             return False
 
         def edit(now: Json) -> Json:
-            left = {key: text for key, text in annotations_of(now).items() if key not in _OURS}
+            left = {key: text for key, text in annotations_of(now).items() if key not in self.marks.all}
             now["metadata"]["annotations"] = left
             if not left:
                 del now["metadata"]["annotations"]
             now["spec"]["selector"] = selector
             return now
 
-        self.cluster.change(SERVICE, self.name, edit, lease)
+        self.cluster.change(SERVICE, self.name, edit, lease, epoch=self.marks.epoch)
         return True
 
     def preview_url(self) -> str | None:
@@ -165,11 +165,11 @@ class Replicas:
 
     def _own(self, users: Json) -> dict[str, str]:
         """What the Service selects by itself, where no release uses it."""
-        original = annotations_of(users).get(ORIGINAL)
+        original = annotations_of(users).get(self.marks.original)
         return dict(json.loads(original) if original else users["spec"]["selector"])
 
     def _is_borrowed(self, users: Json) -> bool:
-        return SPLIT in annotations_of(users)
+        return self.marks.split in annotations_of(users)
 
     def _is_shared(self, own: dict[str, str]) -> bool:
         """Whether the Service by itself selects the pods of all slots: they differ in a label that it leaves open."""

@@ -10,7 +10,7 @@ import pytest
 
 from tasks.cluster.cluster import Json, annotations_of
 from tasks.cluster.kinds import SERVICE
-from tasks.cluster.labels import EPOCH
+from tasks.cluster.labels import Marks
 from tasks.domain.errors import LeaseLostError, PermanentError
 from tasks.domain.model import Address, Lease, Slot
 from tasks.routers import open_router
@@ -92,7 +92,7 @@ def test_a_carrier_that_froze_right_before_its_write_changes_nothing(borrowed: S
     with meanwhile(first.cluster, "replace", taken_over), pytest.raises(LeaseLostError):
         first.write(HALF, lease)
     assert [borrowed.now] == seen
-    assert annotations_of(borrowed.now)[EPOCH] == "2"
+    assert annotations_of(borrowed.now)[Marks.of("shop").epoch] == "2"
 
 
 def test_a_write_whose_carrier_died_before_any_change_can_be_repeated(stage: Stage) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tasks.cluster.cluster import Json, annotations_of
 from tasks.cluster.kinds import POD, SERVICE
-from tasks.cluster.labels import ORIGINAL, SPLIT
+from tasks.cluster.labels import Marks
 from tasks.domain.errors import InputError, LeaseLostError, PermanentError
 from tasks.domain.model import Match, Slot, Split, Traffic
 from tasks.journal import FileLease, take
@@ -266,7 +266,7 @@ def test_an_annotation_that_cannot_be_read_is_no_split(shared: Stage) -> None:
     shared.write(ALL_BLUE)
 
     def edited(found: Json) -> Json:
-        found["metadata"]["annotations"][SPLIT] = "some"
+        found["metadata"]["annotations"][Marks.of("shop").split] = "some"
         return found
 
     shared.shop.world.change(SERVICE, "shop", edited)
@@ -350,4 +350,4 @@ def test_what_a_release_will_change_is_shown_and_not_done(shared: Stage) -> None
         "     app: shop\n+    track: own\n   sessionAffinity: None\n   type: ClusterIP"
     )
     assert shared.users == shared.original
-    assert ORIGINAL not in annotations_of(shared.users)
+    assert not Marks.of("shop").all & annotations_of(shared.users).keys()
