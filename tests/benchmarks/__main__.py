@@ -1,6 +1,7 @@
 """Measure, and print each figure with its ratio to the limit that it is held against.
 
-``python -m tests.benchmarks [--json] [judging] [guard-step] [simulator] [memory] [split-live] [own-time] [detection] [lost]``
+``python -m tests.benchmarks [--json] [judging] [guard-step] [simulator] [memory] [split-live] [own-time] [detection] [lost]
+[kubernetes-live] [kubernetes-detection]``
 """
 
 from __future__ import annotations
@@ -13,7 +14,17 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
-from tests.benchmarks import detection, guard_step, judging, lost, memory, own_time, simulator, split_live
+from tests.benchmarks import (
+    detection,
+    guard_step,
+    judging,
+    lost,
+    memory,
+    on_kubernetes,
+    own_time,
+    simulator,
+    split_live,
+)
 from tests.benchmarks.bench import Bench, a_bench
 from tests.benchmarks.figure import Figure, table
 
@@ -21,6 +32,7 @@ ALONE: dict[str, Callable[[], list[Figure]]] = {
     "judging": judging.measure,
     "guard-step": guard_step.measure,
     "simulator": simulator.measure,
+    on_kubernetes.LIVE: on_kubernetes.measure_live,
 }
 """Those that need no stack."""
 FIGURES: dict[str, Callable[[Bench], list[Figure]]] = {
@@ -29,6 +41,7 @@ FIGURES: dict[str, Callable[[Bench], list[Figure]]] = {
     "own-time": own_time.measure,
     "detection": detection.measure,
     "lost": lost.measure,
+    on_kubernetes.DETECTION: on_kubernetes.measure_detection,
 }
 
 PIPED = 120

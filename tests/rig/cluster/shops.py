@@ -46,7 +46,7 @@ def deployment(name: str, database: Path, *, shared: bool = False, replicas: int
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": pods},
+            "template": {"metadata": {"labels": dict(labels)}, "spec": pods},
         },
     }
 
@@ -87,7 +87,7 @@ def content(
     metrics |= (
         {"preset": router} if router in ("istio", "nginx") else {"preset": "http", "match": _BY_WORKLOAD}
     )
-    return {
+    found: Json = {
         "service": name,
         "strategy": strategy,
         "replicas": 2,
@@ -102,12 +102,15 @@ def content(
         "analysis": {"interval": "500ms", "limits": LIMITS, "metrics": metrics},
         "abort_scale_down_delay": "2s",
         **STRATEGIES[strategy],
-        **own,
     }
+    for key, value in own.items():
+        found[key] = found[key] | value if key in ("analysis", "fleet") else value
+    return found
 
 
 _BY_WORKLOAD = 'deployment="{workload}", namespace="{namespace}"'
 
+_THE_SERVERS = ("resourceVersion", "generation", "managedFields")
 _ISTIO = ("networking.istio.io", "virtualservices")
 _GATEWAY = ("gateway.networking.k8s.io", "httproutes")
 
@@ -157,6 +160,29 @@ def ingress(name: str) -> Json:
         "metadata": {"name": name, "labels": {"team": "sales"}},
         "spec": {"ingressClassName": "nginx", "rules": [rule]},
     }
+
+
+def bare(found: Json) -> Json:
+    """An object without what only the server says of it."""
+    metadata = {key: value for key, value in found["metadata"].items() if key not in _THE_SERVERS}
+    return {key: value for key, value in found.items() if key != "status"} | {"metadata": metadata}
+
+
+def gateway() -> Json:
+    """The Gateway ``web`` that HTTPRoutes are attached to."""
+    spec = {"gatewayClassName": "rig", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]}
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": "web"},
+        "spec": spec,
+    }
+
+
+def make_gateway(api: client.ApiClient, namespace: str) -> None:
+    """Create it."""
+    objects = client.CustomObjectsApi(api)
+    objects.create_namespaced_custom_object(_GATEWAY[0], "v1", namespace, "gateways", gateway())
 
 
 def make_route(api: client.ApiClient, namespace: str, router: str, name: str) -> None:

@@ -30,6 +30,7 @@ from tests.rig.cluster.mesh import Entry, Mesh
 from tests.rig.cluster.mesh_log import lines_in
 from tests.rig.cluster.mesh_prometheus import Prometheus
 from tests.rig.cluster.recorder import MeshRecorder, request_of
+from tests.rig.cluster.roles import allow
 from tests.rig.services import Content
 from tests.rig.stack import Davy, Running, Said, await_that
 from tests.rig.stage import Story
@@ -77,12 +78,12 @@ class ClusterStage:
         cells: Sequence[Cell],
         *,
         rate: int = 30,
-        kubeconfig: Path | None = None,
+        identity: str = "admin",
     ) -> None:
         self.davy, self.plane, self.namespace, self.rate = davy, plane, namespace, rate
         self.cells = {cell.service: cell for cell in cells}
         self.folder = davy.home.parent / namespace
-        self.kubeconfig = kubeconfig or plane.kubeconfig
+        self.identity = identity
         self.ports = {name: next(davy.ports) for name in self.cells}
         self.contents: dict[str, Content] = {}
         self._said: dict[str, Said] = {}
@@ -94,6 +95,10 @@ class ClusterStage:
         self.folder.mkdir()
         with ExitStack() as opening:
             opening.callback(self._leave)
+            if self.identity != "admin":
+                allow(self.plane.api, self.namespace, self.identity)
+            if any(cell.router == "gateway_api" for cell in self.cells.values()):
+                shops.make_gateway(self.plane.api, self.namespace)
             for cell in self.cells.values():
                 self._make(cell)
             for cell in self.cells.values():
@@ -196,7 +201,7 @@ class ClusterStage:
         content = shops.content(
             cell.service,
             self.namespace,
-            self.kubeconfig,
+            self.plane.identity(self.identity),
             strategy=cell.strategy,
             router=cell.router,
             prometheus=prometheus,
@@ -211,7 +216,7 @@ class ClusterStage:
         self.mesh = opening.enter_context(Mesh(api, self.folder / "mesh", entries, admin_port=next(ports)))
         exporter = opening.enter_context(Exporter(self.mesh, next(ports)))
         prometheus = opening.enter_context(
-            Prometheus(self.folder / "prometheus", next(ports), [exporter.address])
+            Prometheus(self.folder / "prometheus", next(ports), [exporter.address], interval="1s")
         )
         for cell in self.cells.values():
             self._write_file(cell, prometheus.url)
