@@ -81,7 +81,7 @@ def _is_served(custom: client.CustomObjectsApi, definition: Definition) -> bool:
     """Whether it is established, and each of its versions can be listed."""
     spec = definition["spec"]
     found = custom.get_cluster_custom_object(*_DEFINITIONS, definition["metadata"]["name"])
-    conditions = found.get("status", {}).get("conditions", ())
+    conditions = found.get("status", {}).get("conditions") or ()  # null at first
     if not any(each["type"] == "Established" and each["status"] == "True" for each in conditions):
         return False
     try:
