@@ -25,8 +25,8 @@ CELLS = [
     for strategy in STRATEGIES
 ]
 COUNTED = {
-    "canary": [Promise(2500, 4), Promise(3333, 3), Promise(10_000, 3)],
-    "blue-green-canary": [Promise(5000, 4), Promise(10_000, 3)],
+    "canary": [Promise(2500, 6), Promise(3333, 5), Promise(10_000, 4)],
+    "blue-green-canary": [Promise(5000, 6), Promise(10_000, 4)],
 }
 """What the counts of replicas give in place of the shares that are asked for: 1 of 4, 1 of 3, 2 of 4."""
 

@@ -12,6 +12,14 @@ from tests.rig.services import LIMITS, STRATEGIES
 Json = dict[str, Any]
 
 PORT = 8080
+SWITCHING: Json = {"watch": "4s", "scale_down_delay": "3s"}
+BAKES: dict[str, Json] = {
+    "rolling": {"bake": "6s"},
+    "blue-green": SWITCHING,
+    "canary": SWITCHING | {"steps": [{"share": 20, "bake": "6s"}, {"share": 50, "bake": "5s"}]},
+    "blue-green-canary": SWITCHING | {"trickle": {"share": 20, "bake": "6s"}},
+}
+"""Longer than with the embedded sampler: Prometheus looks once a second."""
 _ARGS = ["--host", "$(POD_IP)", "--port", str(PORT), "--version", "$(IMAGE_TAG)", "--database", "$(DATABASE)"]
 
 
@@ -102,6 +110,7 @@ def content(
         "analysis": {"interval": "500ms", "limits": LIMITS, "metrics": metrics},
         "abort_scale_down_delay": "2s",
         **STRATEGIES[strategy],
+        **BAKES[strategy],
     }
     for key, value in own.items():
         found[key] = found[key] | value if key in ("analysis", "fleet") else value
