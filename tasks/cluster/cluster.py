@@ -252,7 +252,8 @@ class Cluster:
         except FAILURES as error:
             if status_of(error) == HTTPStatus.NOT_FOUND:
                 return None
-            raise mapped(error, self.subject(kind, subject), _in_words(verb)) from error
+            said = "list" if verb == "get" and not subject else _in_words(verb)
+            raise mapped(error, self.subject(kind, subject), said) from error
         return content
 
 

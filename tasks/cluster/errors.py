@@ -4,7 +4,8 @@
 |---|---|
 | none in time, none at all, a broken one, 408, 409, 429, 500 to 504 | `TransientError` |
 | 404 where the object must be there | `GoneError` |
-| 401, 403, 405, 415, 422 and all others | `PermanentError` |
+| 401, and 403 for want of a role | `ForbiddenError` |
+| 405, 415, 422 and all others | `PermanentError` |
 
 Messages begin with the object: ``Kind/namespace/name``.
 """
@@ -18,7 +19,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
 
-from tasks.domain.errors import DavyError, PermanentError, TransientError
+from tasks.domain.errors import DavyError, ForbiddenError, PermanentError, TransientError
 
 TRANSIENT = frozenset(
     {
@@ -49,11 +50,11 @@ def mapped(error: Exception, subject: str, verb: str) -> DavyError:
         return TransientError(f"{subject}: {verb}: {words[:_LONGEST]}, expected the API server to answer")
     said = said_by(error)
     if error.status == HTTPStatus.FORBIDDEN and not _is_refused_for_other_reasons(error):
-        return PermanentError(
+        return ForbiddenError(
             f"{subject}: found no permission to {verb} it ({said}), expected a role that has it"
         )
     if error.status == HTTPStatus.UNAUTHORIZED:
-        return PermanentError(
+        return ForbiddenError(
             f"{subject}: {verb}: found the credentials refused ({said}), expected valid ones"
         )
     kind = TransientError if error.status in TRANSIENT else PermanentError

@@ -12,6 +12,7 @@ DavyError
     ├── JudgedError     a verdict does not let the release go on
     ├── DriftError      somebody else changed what the release works on
     ├── GoneError       what the release works on is not there any more
+    ├── ForbiddenError  a role or a credential does not allow it
     └── JournalError    a journal's hash chain is broken
 ```
 
@@ -90,6 +91,10 @@ class DriftError(PermanentError):
 
 class GoneError(PermanentError):
     """What the release works on is not there any more."""
+
+
+class ForbiddenError(PermanentError):
+    """A role or a credential does not allow it; nothing is known of what was asked for."""
 
 
 class JournalError(PermanentError):
