@@ -80,32 +80,39 @@ def refuse_selector(own: Json, subject: str) -> None:
 
 
 def refuse_strangers(cluster: Cluster, file: ServiceFile, own: Json) -> None:
-    """Make sure that the users' Service leads to pods of the service only, and to some.
+    """Make sure that the users' Service leads to pods of the service only, and the own selector to its own.
 
     Raises:
-        InputError: It selects others' pods too, or not those of the own Deployment; not retried.
+        GoneError: There is no such Service; not retried.
+        InputError: One selects others' pods too, or the Service none of the service's; not retried.
     """
     router = file.router
     name = router.service_of(file.service) if isinstance(router, ServiceRouter) else file.service
     users, subject = cluster.need(SERVICE, name), cluster.subject(SERVICE, name)
     selector = users["spec"].get("selector") or {}
+    own_subject = cluster.subject(DEPLOYMENT, own["metadata"]["name"])
+    others = [one for one in cluster.list(DEPLOYMENT) if one["metadata"]["uid"] != own["metadata"]["uid"]]
+    ours = [own, *(one for one in others if _labels(one).get(SERVICE_LABEL) == file.service)]
     own_labels = own["spec"]["selector"]["matchLabels"]
-    strangers = [
-        cluster.subject(DEPLOYMENT, one["metadata"]["name"])
-        for one in cluster.list(DEPLOYMENT)
-        if one["metadata"]["uid"] != own["metadata"]["uid"]
-        and labels_on(one["spec"]["template"]).get(SERVICE_LABEL) != file.service
-        and _reaches(one, selector, own_labels)
-    ]
-    if strangers:
-        expected = f"only the pods of {cluster.subject(DEPLOYMENT, own['metadata']['name'])} to be selected"
-        raise InputError("router.service", f"{subject}, also selecting {', '.join(strangers)}", expected)
+    asked = (("router.service", subject, selector), ("fleet.deployment", own_subject, own_labels))
+    for field, who, wanted in asked:
+        found = [
+            one for one in others if one not in ours and wanted and wanted.items() <= _labels(one).items()
+        ]
+        if found:
+            strangers = ", ".join(cluster.subject(DEPLOYMENT, one["metadata"]["name"]) for one in found)
+            expected = f"only the pods of {own_subject} to be selected"
+            raise InputError(field, f"{who}, also selecting {strangers}", expected)
+    if selector and not any(selector.items() <= _labels(one).items() for one in ours):
+        words = ", ".join(f"{key}={value}" for key, value in selector.items())
+        raise InputError(
+            "router.service", f"{subject}, selecting {words}", f"it to select the pods of {own_subject}"
+        )
 
 
-def _reaches(other: Json, of_service: dict[str, str], of_own: dict[str, str]) -> bool:
-    """Whether the users' Service, or the own Deployment's selector, matches another Deployment's pods."""
-    labels = labels_on(other["spec"]["template"])
-    return any(selector and selector.items() <= labels.items() for selector in (of_service, of_own))
+def _labels(deployment: Json) -> dict[str, str]:
+    """Those of its pods."""
+    return labels_on(deployment["spec"]["template"])
 
 
 def refuse_other_tools(fleet: KubernetesFleet, own: Json, subject: str) -> None:
