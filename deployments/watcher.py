@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks import guard
-from tasks.domain.errors import ConflictError, DavyError
-from tasks.domain.model import Outcome, Result
+from tasks.domain.errors import ConflictError, DavyError, PermanentError
+from tasks.domain.model import Outcome, Result, Revision
 from tasks.domain.settings import settings
 from tasks.guard import Guard
 from tasks.journal import Journal, all_journals, read_lease
 from tasks.record import Record
 from tasks.release import Carrier
-from tasks.restore import take_back
+from tasks.restore import nothing_left, take_back, write_off
 
 ROUND = 0.2
 """Seconds between two rounds over the open releases."""
@@ -99,9 +100,18 @@ class Watched:
         except DavyError as trouble:
             log.warning("%s: %s", self.journal.release, trouble)
             self._not_before = time.monotonic() + AFTER_TROUBLE
+            self._note(str(trouble))
         except Exception:
             log.exception("%s: could not be looked at", self.journal.release)
             self._not_before = time.monotonic() + AFTER_TROUBLE
+
+    def _note(self, trouble: str) -> None:
+        """Keep what holds up a way back for whoever asks, once."""
+        with suppress(DavyError):
+            record = Record.read(self.journal)
+            said = record.last("trouble")
+            if record.reverting and not record.ended and (said is None or said.data["what"] != trouble):
+                self.journal.append("trouble", what=trouble)
 
     def _guard(self, record: Record) -> None:
         verdict = self._guards.check(record)
@@ -133,14 +143,24 @@ class Watched:
         if (due or owes) and not (held and held.alive):
             carrier = Carrier.resume(self.journal, by="watcher")
             try:
-                for revision in due:
-                    carrier.remove(revision)
-                    carrier.write("retired", slot=revision.slot, version=revision.version)
-                carrier.give_back()
+                _clear_away(carrier, due)
             finally:
                 carrier.let_go()
             self._not_before = time.monotonic() + AFTER_TROUBLE
         self.closed = Record.read(self.journal).closed
+
+
+def _clear_away(carrier: Carrier, due: Collection[Revision]) -> None:
+    """Retire what is *due* and give back what is the user's; none of it is, once all that it ran on is gone."""
+    try:
+        for revision in due:
+            carrier.remove(revision)
+            carrier.write("retired", slot=revision.slot, version=revision.version)
+        carrier.give_back()
+    except PermanentError:
+        if (gone := nothing_left(carrier)) is None:
+            raise
+        write_off(carrier, gone)
 
 
 def abandoned(record: Record) -> bool:

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from datetime import timedelta
 
-from tasks.domain.errors import GoneError, TransientError, UnhealthyError
+from tasks.domain.errors import GoneError, PermanentError, TransientError, UnhealthyError
 from tasks.domain.model import Health, Outcome, Replica, Revision, Split, Traffic
 from tasks.journal import Journal, read_lease
 from tasks.record import Record
@@ -78,18 +78,43 @@ def restore(carrier: Carrier, *, reason: str, outcome: Outcome, by: str) -> Outc
     if carrier.release.service.on_failure == "freeze" and outcome in (Outcome.ROLLED_BACK, Outcome.FAILED):
         carrier.end(Outcome.FROZEN, f"{reason} (left as it is, as on_failure says)")
         return Outcome.FROZEN
-    if carrier.release.stable is None and carrier.router.live() is not None:
-        carrier.end(Outcome.PROMOTED, f"the first version is live and stays, although {reason}")
-        return Outcome.PROMOTED
     try:
+        if carrier.release.stable is None and carrier.router.live() is not None:
+            carrier.end(Outcome.PROMOTED, f"the first version is live and stays, although {reason}")
+            return Outcome.PROMOTED
         go_back(carrier)
         retire_the_rest(carrier)
-    except GoneError as gone:
-        carrier.write("given-back", gone=str(gone))
+    except PermanentError:
+        if (gone := nothing_left(carrier)) is None:
+            raise
+        write_off(carrier, gone)
         carrier.end(Outcome.FAILED, f"{reason}; nothing is left to go back to: {gone}")
         return Outcome.FAILED
     carrier.end(outcome, reason)
     return outcome
+
+
+def nothing_left(carrier: Carrier) -> str | None:
+    """Why there is nothing any more to go back to, or to clear away; None while there may be.
+
+    A route or a Service that is gone may come back; what runs the service, once deleted, does not.
+
+    Raises:
+        TransientError: The fleet does not answer; retried.
+    """
+    try:
+        carrier.fleet.observe()
+    except GoneError as gone:
+        return str(gone)
+    return None
+
+
+def write_off(carrier: Carrier, gone: str) -> None:
+    """Nothing is to be retired or given back any more."""
+    for revision, _ in carrier.record.due:
+        carrier.write("retired", slot=revision.slot, version=revision.version, gone=gone)
+    if not carrier.record.given_back:
+        carrier.write("given-back", gone=gone)
 
 
 def go_back(carrier: Carrier) -> None:
