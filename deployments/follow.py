@@ -93,7 +93,7 @@ def _words(record: Record, line: Line) -> Iterator[str]:
             yield "  [green]proven to be no worse; the bake ends early[/]"
         case "live":
             yield f"  live: {_split_in_words(data)}"
-        case "check" | "drift" | "abort":
+        case "check" | "drift" | "abort" | "trouble":
             yield f"  [yellow]{escape(_trouble(line))}[/]"
         case "reverting":
             yield f"[red]going back ({escape(data['by'])}): {escape(data['reason'])}[/]"
@@ -107,6 +107,8 @@ def _trouble(line: Line) -> str:
             return f"check failed: {data['reason']}"
         case "drift":
             return f"somebody else changed it: {data['what']} (on_drift: {data['on_drift']})"
+        case "trouble":
+            return f"could not go back yet: {data['what']}"
         case _:
             return f"abort asked for by {data['by']}"
 

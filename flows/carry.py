@@ -42,8 +42,9 @@ from tasks.traffic import switch_to
 ENDING = timedelta(minutes=3)
 """How long a flow that was taken over waits for the other carrier to end the release."""
 PATIENCE = timedelta(seconds=30)
-"""How long a proxy or a supervisor may be away when a release begins."""
+"""How long a proxy, a supervisor or an API server may be away when a release begins, or is carried on."""
 
+R = TypeVar("R")
 S = TypeVar("S", bound=ServiceFile)
 
 
@@ -73,7 +74,7 @@ def carry_out(
         go_back(carrier, PermanentError(word.data["reason"]))
         return ended(journal)
     try:
-        hold_against_journal(carrier)
+        patiently(lambda: hold_against_journal(carrier))
         release = carrier.release
         outcome = body(release, cast("S", release.service)) if release.stable else first_version(release)
         carrier.end(outcome, f"{service.service} {outcome}: {version}")
@@ -97,11 +98,20 @@ def refuse_other(record: Record, version: str) -> None:
 
 
 def begin(release_id: str, kind: str, service: ServiceFile, version: str) -> Carrier:
-    """Open the release; a part that is being restarted gets some time."""
+    """Open the release."""
+    return patiently(lambda: open_release(release_id, kind, service, version))
+
+
+def patiently(act: Callable[[], R]) -> R:
+    """What *act* gives; a part that is being restarted gets some time.
+
+    Raises:
+        TransientError: It is still away; retried.
+    """
     deadline = time.monotonic() + PATIENCE.total_seconds()
     while True:
         try:
-            return open_release(release_id, kind, service, version)
+            return act()
         except TransientError:
             if time.monotonic() > deadline:
                 raise
@@ -129,6 +139,7 @@ def hold_against_journal(carrier: Carrier) -> None:
 
     Raises:
         LeaseLostError: The way back has begun; only that may run now; not retried.
+        TransientError: The router does not answer; retried.
         DriftError: Somebody else changed the split, and the service file does not go on then; not retried.
     """
     carrier.check()
@@ -161,6 +172,8 @@ def go_back(carrier: Carrier, error: Exception) -> None:
             restore(carrier, reason=str(error) or repr(error), outcome=Outcome.ROLLED_BACK, by="flow")
         except (DavyError, OSError) as trouble:
             get_run_logger().error("The way back is left to the watcher: %s", trouble)
+            with suppress(OSError):
+                carrier.write("trouble", what=str(trouble))
     carrier.let_go()
 
 
@@ -169,7 +182,7 @@ def ended(journal: Journal) -> State[None]:
     deadline = time.monotonic() + ENDING.total_seconds()
     while (line := Record.read(journal).ended) is None:
         if time.monotonic() > deadline:
-            return Failed(name=Outcome.FAILED, message="taken over, but not ended in time; see 'davy status'")
+            return Failed(name=Outcome.FAILED, message=unended(Record.read(journal)))
         time.sleep(0.2)
     show_report(Record.read(journal))
     outcome = Outcome(line.data["outcome"])
@@ -181,3 +194,14 @@ def ended(journal: Journal) -> State[None]:
         Outcome.SUPERSEDED: Cancelled,
     }.get(outcome, Failed)
     return make(name=str(outcome), message=line.data["message"])
+
+
+def unended(record: Record) -> str:
+    """Why a release that somebody else carries has not ended yet, in words."""
+    if record.reverting is None:
+        return "taken over, but not ended in time; see 'davy status'"
+    trouble = record.last("trouble")
+    held_up = f", held up by: {trouble.data['what']}" if trouble else ""
+    return (
+        f"still on its way back, which the watcher goes on with: {record.reverting.data['reason']}{held_up}"
+    )

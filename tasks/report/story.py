@@ -194,6 +194,7 @@ def _deeds(record: Record) -> tuple[Deed, ...]:
         "same": lambda _data: "proved that the new version is no worse than allowed",
         "drift": lambda data: f"found that somebody else changed it: {data['what']}",
         "reverting": lambda data: f"began the way back: {data['reason']}",
+        "trouble": lambda data: f"could not go back yet: {data['what']}",
         "given-back": lambda _data: "gave the user's own objects back",
         "thawed": lambda _data: "took the frozen release back",
         "retired": lambda data: f"retired {data['slot']} ({data['version']})",
