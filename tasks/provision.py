@@ -12,7 +12,7 @@ from tasks.domain.model import Health, Revision
 from tasks.domain.units import WHOLE
 from tasks.opening import recent
 from tasks.release import Carrier, Release
-from tasks.step import step
+from tasks.step import reading, step
 
 
 @step("register")
@@ -54,10 +54,14 @@ def provision(release: Release, revision: Revision, replicas: int) -> None:
     run_replicas(release, revision, needed(release, revision, replicas))
 
 
+@reading("count-{revision.slot}")
 def needed(release: Release, revision: Revision, replicas: int) -> int:
     """*replicas*, or more where stable has grown since the release was opened, as by its autoscaler.
 
     Never fewer than run already: nothing is taken away from a revision that may have traffic.
+
+    Raises:
+        TransientError: The fleet does not answer; retried.
     """
     running = Counter(
         r.revision for r in Carrier.of(release).fleet.observe() if r.health is not Health.STOPPING
