@@ -110,7 +110,7 @@ class Replicas:
             return now
 
         self.cluster.change(SERVICE, self.name, edit, lease, epoch=self.marks.epoch)
-        return self._taken_up()
+        return self._taken_up(traffic.split)
 
     def publish(self, slot: Slot, addresses: Collection[Address], lease: Lease) -> None:
         """See `Router.publish`: the Service finds its pods by itself; those that it selects are waited for."""
@@ -229,18 +229,21 @@ class Replicas:
         pods = self.services.ready_pods(self.services.users()["spec"]["selector"])
         return {address_of(pod, self.service.kubernetes.port).host for pod in pods}
 
-    def _taken_up(self) -> Split:
+    def _taken_up(self, asked: Split) -> Split:
         """The split that the ready pods give, once the Service's endpoints are exactly those.
+
+        A baseline that goes next is not counted any more.
 
         Raises:
             TransientError: They are not in time; retried.
         """
         self._await(None)
-        served = self.services.split_at_rest()
-        if served is None:
+        behind = self.services.behind_users()
+        counts = {slot: count for slot, count in behind.items() if slot in asked.shares}
+        if not counts:
             msg = f"{self.subject}: found no pod behind it any more, expected those that were ready just now"
             raise TransientError(msg)
-        return served
+        return Split.by_count(counts)
 
     def _await(self, hosts: Collection[str] | None) -> None:
         """Return once the Service's endpoints list *hosts*; where that is None, exactly what it selects."""
