@@ -8,7 +8,7 @@ moment from which on they follow the new one.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from math import inf, log
 from typing import TYPE_CHECKING
@@ -44,8 +44,10 @@ def await_served(
         return  # those who are sent or kept somewhere follow no split
     since, deadline = datetime.now(UTC), time.monotonic() + within.total_seconds()
     counts: list[Mapping[Slot, float]] = []
+    # A baseline is the old version, too: one that goes next may still have some of stable's requests.
+    slots = [slot for slot in Slot if slot is not Slot.BASELINE or served[slot]]
     while time.monotonic() < deadline:
-        counts = list(_counted(service, Window(since, datetime.now(UTC)))) or counts
+        counts = list(_counted(service, slots, Window(since, datetime.now(UTC)))) or counts
         if evidence_for(served, before, counts) >= PROOF:
             return
         time.sleep(POLL)
@@ -80,7 +82,7 @@ def _ratio(served: int, before: int, count: float) -> float:
     return inf if not before else count * log((served / WHOLE) / (before / WHOLE))
 
 
-def _counted(service: ServiceFile, window: Window) -> Iterable[Mapping[Slot, float]]:
+def _counted(service: ServiceFile, slots: Collection[Slot], window: Window) -> Iterable[Mapping[Slot, float]]:
     """Requests by slot in each interval of *window* that has any; none where the source does not tell.
 
     Whatever trouble a source has, it is no reason to hold up a way back.
@@ -88,7 +90,7 @@ def _counted(service: ServiceFile, window: Window) -> Iterable[Mapping[Slot, flo
     from tasks.metrics.base import REQUESTS  # noqa: PLC0415 - as above
 
     try:
-        frame: pd.DataFrame = open_metrics(service).fetch(list(Slot), window)
+        frame: pd.DataFrame = open_metrics(service).fetch(slots, window)
     except DavyError:
         return
     requests = frame.xs(REQUESTS, axis="columns", level="measure").fillna(0.0)

@@ -15,23 +15,16 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BeforeValidator,
-    Discriminator,
     Field,
-    Tag,
     TypeAdapter,
     WithJsonSchema,
     model_validator,
 )
 
 from tasks.domain.analysis import Analysis
+from tasks.domain.choices import Fleet, Router
 from tasks.domain.errors import PermanentError
-from tasks.domain.kubernetes import (
-    GatewayRouter,
-    IstioRouter,
-    KubernetesFleet,
-    NginxRouter,
-    ReplicasRouter,
-)
+from tasks.domain.kubernetes import KubernetesFleet
 from tasks.domain.parts import (
     Affinity,
     EnvoyRouter,
@@ -45,30 +38,6 @@ from tasks.domain.parts import (
     Step,
 )
 from tasks.domain.units import WHOLE, Duration, Share, format_share
-
-
-def _kind(default: str) -> Discriminator:
-    """Which model reads a part that has several kinds: *default* where it does not say."""
-
-    def kind_of(value: Any) -> Any:  # noqa: ANN401 - whatever a file holds
-        return value.get("kind", default) if isinstance(value, dict) else getattr(value, "kind", default)
-
-    return Discriminator(kind_of)
-
-
-Fleet = Annotated[
-    Annotated[LocalFleet, Tag("local")] | Annotated[KubernetesFleet, Tag("kubernetes")], _kind("local")
-]
-"""What runs the service."""
-Router = Annotated[
-    Annotated[EnvoyRouter, Tag("envoy")]
-    | Annotated[IstioRouter, Tag("istio")]
-    | Annotated[GatewayRouter, Tag("gateway_api")]
-    | Annotated[NginxRouter, Tag("nginx")]
-    | Annotated[ReplicasRouter, Tag("replicas")],
-    _kind("envoy"),
-]
-"""What splits its requests."""
 
 
 class ServiceFile(Part):

@@ -17,7 +17,8 @@ from datetime import timedelta
 from tasks.cluster import Json
 from tasks.cluster.cluster import annotations_of, labels_on, refuse_newer
 from tasks.cluster.kinds import Kind
-from tasks.cluster.labels import MANAGER, RELEASE, Marks, label_value
+from tasks.cluster.labels import RELEASE, Marks, label_value
+from tasks.cluster.ownership import disowned
 from tasks.cluster.permissions import Need, refuse_forbidden
 from tasks.cluster.yaml_diff import diff_of
 from tasks.domain.errors import InputError, PermanentError
@@ -138,11 +139,13 @@ class BorrowedRoute(ABC):
         lease.check()
         self.check()
         live = self.live()
-        for slot in live.shares if live else ():
+        shares = live.shares if live else {}
+        for slot in shares:
             self.services.ensure(slot, lease)
             self.services.await_endpoints(slot, self.services.addresses(slot))
         _, found = self.find()
-        if live and len(live.shares) == 1 and not self.is_borrowed(found["spec"]) and self._serves(live):
+        serves = all(self.services.addresses(slot) for slot in shares)
+        if live and len(shares) == 1 and serves and not self.is_borrowed(found["spec"]):
             self.write(Traffic(live), lease)
 
     def live(self) -> Split | None:
@@ -218,7 +221,7 @@ class BorrowedRoute(ABC):
         if not self.services.point_users_to(next(iter(live.shares)), lease):
             return False
         self.change(kind, found, self._returned, lease)
-        self.change(kind, found, _disowned, lease)
+        self.change(kind, found, disowned, lease)
         self.tidy(lease)
         return True
 
@@ -247,8 +250,7 @@ class BorrowedRoute(ABC):
         raise InputError(self.field, ", ".join(subjects) or self.named(), expected)
 
     def _refuse_newer(self, kind: Kind, found: Json, lease: Lease) -> None:
-        subject = self.cluster.subject(kind, found["metadata"]["name"])
-        refuse_newer(found, lease, subject, self.marks.epoch)
+        refuse_newer(found, lease, self.cluster.subject(kind, found["metadata"]["name"]), self.marks.epoch)
 
     def _is_meant(self, found: Json) -> bool:
         if RELEASE in labels_on(found):  # one that Davy has made
@@ -291,26 +293,11 @@ class BorrowedRoute(ABC):
             ),
         ]
 
-    def _serves(self, split: Split) -> bool:
-        """Whether each slot with a share has a ready pod."""
-        return all(self.services.addresses(slot) for slot in split.shares)
-
     def _refuse_empty(self, traffic: Traffic, lease: Lease) -> None:
         """No request goes to a slot that has no ready pod behind its Service."""
-        for slot in Slot:
-            if not traffic.reaches(slot):
-                continue
+        for slot in filter(traffic.reaches, Slot):
             if not self.services.addresses(slot):
                 msg = f"{self.names.of(slot)}: found no ready pod, expected one before requests go there"
                 raise PermanentError(msg)
             self.services.ensure(slot, lease)
             self.services.await_endpoints(slot, self.services.addresses(slot)[:1])
-
-
-def _disowned(found: Json) -> Json | None:
-    """*found* without a word on who wrote what was given back: the next tool that applies it meets nobody."""
-    owners = found["metadata"].get("managedFields") or []
-    left = [one for one in owners if one.get("manager") != MANAGER]
-    if not left or left == owners:
-        return None
-    return found | {"metadata": found["metadata"] | {"managedFields": left}}

@@ -35,25 +35,6 @@ _SETTLE = timedelta(milliseconds=50)
 """How long a worker of Envoy may take to hear of new routes from its main thread."""
 
 
-def unregister(service: str) -> None:
-    """Take the service's listeners, clusters and routes away; nothing there is no error.
-
-    Meant for services without a release under way: it carries no lease.
-
-    Raises:
-        TransientError: Envoy does not answer, or did not take it up yet; retried.
-    """
-    folder = files.service_folder(service) / "current"
-    files.define(folder, None)
-    left = admin.wait_for(lambda: _active(service), lambda left: not left, _TAKE_UP)
-    if left:
-        msg = f"{service}: found {len(left)} clusters and listeners in Envoy, expected none"
-        raise TransientError(msg)
-    for path in folder.glob("*.json"):
-        if path.name != "lease.json":
-            files.replace(path, None)
-
-
 class Envoy:
     """Splits one service's requests; see `tasks.routers.base.Router`."""
 
@@ -299,18 +280,14 @@ class Envoy:
             return "; ".join(why for mark, why in found.items() if mark in expected)
 
         def answered() -> bool:
-            return _active(self._name) == expected or bool(refused())
+            return admin.active_digests(self._name) == expected or bool(refused())
 
         admin.wait_for(answered, bool, self._checked_within())
         lease.check()
-        if _active(self._name) == expected:
+        if admin.active_digests(self._name) == expected:
             return
         if why := refused() or admin.refusal_since(log):
             msg = f"{self._name}: Envoy refused its listeners or clusters ({why}), expected it to use them"
             raise PermanentError(msg)
         msg = f"{self._name}: Envoy does not use its listeners and clusters yet, expected it to"
         raise TransientError(msg)
-
-
-def _active(service: str) -> set[str]:
-    return {digest_of(resource) for resource in admin.active(service)}

@@ -69,6 +69,11 @@ def active(service: str) -> list[Json]:
     ]
 
 
+def active_digests(service: str) -> set[str]:
+    """The digests of the service's clusters and listeners that Envoy uses."""
+    return {digest_of(resource) for resource in active(service)}
+
+
 def refused_listeners(service: str) -> dict[str, str]:
     """Why Envoy refused listeners of the service, by their digest.
 

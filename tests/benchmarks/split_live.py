@@ -21,8 +21,9 @@ from tasks.domain.settings import settings
 from tasks.domain.spec import ServiceFile
 from tasks.journal import FileLease, take
 from tasks.routers import envoy_files as files
-from tasks.routers.envoy import Envoy, unregister
+from tasks.routers.envoy import Envoy
 from tasks.routers.envoy_config import route_file
+from tasks.routers.envoy_leave import unregister
 from tasks.routers.envoy_routes import routes_of
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figure import Figure, percentile_99

@@ -11,7 +11,7 @@ from pathlib import Path
 from deployments.service_files import load
 from tasks.fleets import open_fleet
 from tasks.journal import take
-from tasks.routers.envoy import unregister
+from tasks.routers.envoy_leave import unregister
 
 
 def leave(file: Path) -> None:

@@ -124,3 +124,9 @@ def test_nothing_is_asked_where_nothing_changed_or_no_split_decides(
     await_served(service, Traffic(SOME), SOME, SOME, SOON)
     await_served(service, Traffic(SOME), SOME, None, SOON)
     await_served(service, Traffic(SOME, affinity="davy"), SOME, NONE, SOON)
+
+
+def test_a_baseline_that_goes_next_contradicts_nothing(service: ServiceFile, source: Say) -> None:
+    thirds = Split({Slot.BLUE: 6000, Slot.BASELINE: 2000, Slot.CANDIDATE: 2000})
+    source(lambda: [{Slot.BLUE: 30.0, Slot.BASELINE: 20.0, Slot.CANDIDATE: 50.0}])
+    await_served(service, Traffic(HALF), HALF, thirds, SOON)

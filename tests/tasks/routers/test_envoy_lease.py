@@ -14,7 +14,8 @@ from tasks.domain.errors import InputError, LeaseLostError, PermanentError, Tran
 from tasks.domain.model import Lease, Slot, Split, Traffic
 from tasks.domain.settings import settings
 from tasks.journal.lease import FileLease, take
-from tasks.routers.envoy import Envoy, unregister
+from tasks.routers.envoy import Envoy
+from tasks.routers.envoy_leave import unregister
 from tests.tasks.routers.rig import Load, Proxy, Shop, ask, eventually, service_of
 
 
