@@ -30,9 +30,7 @@ Stages = Callable[..., AbstractContextManager[ClusterStage]]
 
 
 @pytest.fixture(scope="session")
-def stages(
-    davy: Davy, control_plane: ControlPlane, crds: Sequence[str], kubelet: Kubelet
-) -> Stages:
+def stages(davy: Davy, control_plane: ControlPlane, crds: Sequence[str], kubelet: Kubelet) -> Stages:
     """Makes a stage on Kubernetes, in a namespace of its own."""
     del crds, kubelet
 
