@@ -29,4 +29,12 @@ def _text(found: Json) -> str:
     for key in ("data", "stringData"):
         if shown.get("kind") == _SECRET and key in shown:
             shown[key] = dict.fromkeys(shown[key], "(not shown)")
-    return yaml.safe_dump(shown, sort_keys=True, width=110)
+    return yaml.dump(shown, Dumper=_Plain, sort_keys=True, width=110)
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes what stands twice twice, as people do, and not once with a reference to it."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        del data
+        return True

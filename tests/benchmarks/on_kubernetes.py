@@ -56,6 +56,7 @@ def a_cluster(folder: Path) -> Iterator[ControlPlane | None]:
         yield None
         return
     shop = Image(entrypoint=(sys.executable, str(ROOT / "infra" / "local" / "shop.py")))
+    (folder / "kubelet").mkdir(parents=True)
     with running(Path(assets)) as plane, Kubelet(plane.kubeconfig, folder / "kubelet", {"shop": shop}):
         install_crds(plane, crds_folder())
         yield plane

@@ -363,6 +363,7 @@ def test_changes_show_what_would_be_made_and_touch_nothing(shop: Shop) -> None:
         True,
     )
     assert "+        image: shop:2.0" in made[0].diff
+    assert "&id" not in made[0].diff, "what stands twice is written twice"
     changed = shop.fleet().changes(Revision("shop", Slot.BLUE, "2.0"), 2)
     lines = [line for line in changed[0].diff.splitlines() if line[0] in "+-"]
     assert "-        image: shop:1.0" in lines
