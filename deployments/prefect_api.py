@@ -13,8 +13,9 @@ import httpx
 from tasks.domain.errors import PermanentError, TransientError
 from tasks.domain.settings import settings
 
-PATIENCE = timedelta(seconds=60)
-"""How long a server that is being restarted, or answers 503, is asked again."""
+PATIENCE = timedelta(seconds=150)
+"""How long a server that is being restarted, or answers 503, is asked again: longer than its writers wait for
+each other in SQLite, which may be as long as `environment` lets them."""
 
 
 @dataclass(frozen=True)
