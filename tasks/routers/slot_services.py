@@ -42,6 +42,7 @@ class SlotServices:
         self.cluster: Cluster = open_cluster(service)
         self.service = service
         self.names = ServiceNames(self.cluster.namespace, service.router.service_of(service.service))
+        self._new: set[Slot] = set()
 
     def users(self) -> Json:
         """The Service that users know.
@@ -103,6 +104,8 @@ class SlotServices:
             if _says(found, wanted):
                 return
             wanted["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
+        else:
+            self._new.add(slot)
         lease.check()
         self.cluster.apply(SERVICE, wanted)
 
@@ -133,7 +136,7 @@ class SlotServices:
         )
 
     def await_endpoints(self, slot: Slot, addresses: Collection[Address]) -> None:
-        """Return once the slot's EndpointSlices list each of *addresses*.
+        """Return once the slot's EndpointSlices list each of *addresses*, and proxies had time to see a new Service.
 
         Raises:
             TransientError: Not in time, or the API server does not answer; retried.
@@ -147,6 +150,9 @@ class SlotServices:
                 msg = f"{msg}, expected all of them"
                 raise TransientError(msg)
             time.sleep(_POLL)
+        if slot in self._new:
+            time.sleep(SEEN_WITHIN.total_seconds())
+            self._new.discard(slot)
 
     def ready_pods(self, selector: Mapping[str, str]) -> list[Json]:
         """Pods that take requests now."""
