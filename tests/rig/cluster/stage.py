@@ -64,7 +64,9 @@ class Cell:
     @property
     def service(self) -> str:
         """The service's name."""
-        return self.name or f"{self.router.replace('_', '-')}-{self.strategy}"
+        # No name is another's with a slot's or ``-canary`` behind it: those are Davy's to give.
+        strategy = self.strategy.replace("blue-green-canary", "trickle")
+        return self.name or f"{self.router.replace('_', '-')}-{strategy}"
 
 
 class ClusterStage:
