@@ -83,8 +83,6 @@ class BorrowedRoute(ABC):
             ValueError: It gives none that add up, as after another's edit.
         """
 
-    # What they may add to it.
-
     def needs(self) -> Sequence[Need]:
         """What may have to be done, beside what every release on Kubernetes may have to."""
         return [(kind, "", "get list update") for kind in self.kinds if self.cluster.knows(kind)]
@@ -97,8 +95,6 @@ class BorrowedRoute(ABC):
 
     def tidy(self, lease: Lease) -> None:  # noqa: B027 - few routers have anything to do here
         """What has to go once the object is given back."""
-
-    # The port.
 
     @property
     def asks_proxies(self) -> bool:
