@@ -65,15 +65,20 @@ class MeshRecorder:
 
     def _look(self) -> None:
         at = time.time()
-        tables = self._ask("/config_dump?resource=dynamic_route_configs").get("configs", [])
-        text = ask(self._mesh.admin_port, "/clusters")[1]
+        weights, text = self._weights(), ask(self._mesh.admin_port, "/clusters")[1]
+        if self._weights() != weights:  # a route changed between the two: its cluster may be gone
+            return
         pods = self._pods_in(text, at)
-        weights = {table["route_config"]["name"]: weights_of(table["route_config"]) for table in tables}
         for service, port in self._services.items():
             shares = weights.get(f"entry-{port}", {})
             if split := split_of(shares, pods):
                 hosts = hosts_of([pods.get(name, {}) for name in shares])
                 self.looks[service].append(Look(at, split, hosts))
+
+    def _weights(self) -> dict[str, dict[str, int]]:
+        """By table and cluster, the weights of the route that draws."""
+        tables = self._ask("/config_dump?resource=dynamic_route_configs").get("configs", [])
+        return {table["route_config"]["name"]: weights_of(table["route_config"]) for table in tables}
 
     def _pods_in(self, text: str, at: float) -> dict[str, dict[str, str]]:
         """By cluster and address, the slot that answers there; of Envoy's plain list, which is short."""

@@ -12,6 +12,7 @@ from kubernetes import client
 
 from tasks.cluster.cluster import Json, annotations_of
 from tasks.cluster.kinds import DESTINATION_RULE, SERVICE, VIRTUAL_SERVICE
+from tasks.cluster.labels import Marks
 from tasks.domain.errors import InputError, LeaseLostError, TransientError
 from tasks.domain.model import Match, Slot, Traffic
 from tests.rig.stack import await_that
@@ -219,7 +220,7 @@ def test_where_istiod_says_it_no_more_a_write_does_not_wait(stage: Stage) -> Non
 def test_annotations_of_the_users_own_stay_while_borrowed(borrowed: Stage) -> None:
     said = annotations_of(borrowed.now)
     assert said["owner"] == "the web team"
-    assert said["davy/release"] == "first"
+    assert said[Marks.of("shop").release] == "first"
     assert plain(borrowed.now)["metadata"]["labels"] == {"team": "web"}
 
 
