@@ -12,7 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from deployments import prefect_api, stack
+from tasks import approval
 from tasks.domain.errors import InputError
+from tasks.domain.gates import Choice, Decision
 from tasks.domain.model import Outcome
 from tasks.domain.settings import settings
 from tasks.domain.spec import ServiceFile
@@ -74,7 +76,12 @@ def start_release(service: ServiceFile, version: str, *, say: Callable[[str], No
     bring_up(say)
     preflight(service, version)
     release = new_id(service.service, version)
-    parameters = {"service": service.model_dump(mode="json"), "version": version, "release": release}
+    parameters = {
+        "service": service.model_dump(mode="json"),
+        "version": version,
+        "release": release,
+        "starter": user(),
+    }
     run = prefect_api.create_run(f"{service.strategy}/davy", parameters, key=release)  # type: ignore[attr-defined]
     return Started(release, service.service, version, run.id, prefect_api.run_url(run.id))
 
@@ -116,6 +123,32 @@ def abort(service: str, by: str) -> Ended:
         take_back(journal, reason=f"aborted by {by}", outcome=Outcome.ABORTED, by=by)
     await_end(journal, END_WITHIN)
     return ended(Record.read(journal))
+
+
+def decide(service: str, choice: Choice, *, by: str, reason: str, held_for: timedelta) -> Decision:
+    """Say something at the gate that the service's release waits at; recorded as claimed.
+
+    Args:
+        held_for: With ``hold``, how much longer to wait.
+
+    Raises:
+        InputError: No release of the service is under way, or the decision would not count; not retried.
+        ConflictError: It waits at no gate; not retried.
+    """
+    journal = journal_of(service, under_way(service).release)
+    return approval.decide(journal, choice, by=by, reason=reason, held_for=held_for)
+
+
+def under_way(service: str) -> Record:
+    """The release of the service that has not ended.
+
+    Raises:
+        InputError: There is none; not retried.
+    """
+    record = next((record for record in recent(service) if record.ended is None), None)
+    if record is None:
+        raise InputError("service", service, "a service with a release under way")
+    return record
 
 
 def await_end(journal: Journal, within: timedelta) -> None:

@@ -2,64 +2,37 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
-from collections.abc import Callable
-from functools import wraps
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from deployments import acts, follow, show, stack
+from deployments.command import (
+    GOOD,
+    OTHER,
+    By,
+    File,
+    Json,
+    Reason,
+    Service,
+    Version,
+    app,
+    err,
+    out,
+    verb,
+)
 from deployments.service_files import load
-from tasks.domain.canary import Thresholds
-from tasks.domain.errors import ConflictError, DavyError, InputError
+from tasks.domain.errors import InputError
+from tasks.domain.gates import Choice
 from tasks.domain.model import Outcome
 from tasks.domain.spec import service_schema
-
-P = ParamSpec("P")
-
-GOOD, OTHER, BAD_INPUT = 0, 1, 2
-
-app = typer.Typer(
-    help="Takes a service to its new version without its users noticing, and back by itself.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
-err = Console(stderr=True, highlight=False)
-
-File = Annotated[Path, typer.Argument(help="The service file (YAML).", metavar="FILE")]
-Version = Annotated[str, typer.Option("--version", "-v", help="The version to release.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Service = Annotated[str, typer.Argument(help="The service's name.", metavar="SERVICE")]
-
-
-def verb(function: Callable[P, int | None]) -> Callable[P, None]:
-    """Turn what a verb returns or raises into an exit code and a message."""
-
-    @wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            code = function(*args, **kwargs) or GOOD
-        except (InputError, ConflictError) as error:
-            err.print(f"[red]davy:[/] {escape(str(error))}", soft_wrap=True)
-            code = BAD_INPUT
-        except DavyError as error:
-            err.print(f"[red]davy:[/] {escape(str(error))}", soft_wrap=True)
-            code = OTHER
-        except KeyboardInterrupt:
-            err.print("\ndavy: interrupted")
-            code = OTHER
-        raise typer.Exit(code)
-
-    return run
+from tasks.domain.units import parse_duration
 
 
 @app.command()
@@ -129,6 +102,40 @@ def abort(
 
 @app.command()
 @verb
+def approve(
+    service: Service,
+    *,
+    by: By = "",
+    reason: Reason = "",
+    hold: Annotated[
+        str, typer.Option("--hold", help="Don't decide yet: wait so much longer, as 30m.", metavar="DURATION")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Let the release that waits at a gate go on, or wait longer."""
+    choice = Choice.HOLD if hold else Choice.APPROVE
+    _decided(service, choice, by, reason, hold, as_json=as_json)
+
+
+@app.command()
+@verb
+def reject(service: Service, *, by: By = "", reason: Reason = "", as_json: Json = False) -> None:
+    """Have the release that waits at a gate taken back."""
+    _decided(service, Choice.REJECT, by, reason, "", as_json=as_json)
+
+
+def _decided(service: str, choice: Choice, by: str, reason: str, hold: str, *, as_json: bool) -> None:
+    try:
+        held_for = parse_duration(hold) if hold else timedelta(0)
+    except ValueError as error:
+        raise InputError("hold", hold, "a duration such as 30m") from error
+    said = acts.decide(service, choice, by=by or acts.user(), reason=reason, held_for=held_for)
+    found = {"service": service, "decision": said.choice, "by": said.by, "verified": said.verified}
+    typer.echo(json.dumps(found) if as_json else f"{service}: {said.choice} by {said}")
+
+
+@app.command()
+@verb
 def rollback(service: Service, *, as_json: Json = False) -> int:
     """Send all traffic back to the version before the last promoted one."""
     started = acts.start_rollback(service, say=err.print if as_json else out.print)
@@ -154,97 +161,7 @@ def demo(
     return demonstration.run(out, keep=keep)
 
 
-@app.command()
-@verb
-def report(
-    name: Annotated[
-        str, typer.Argument(help="A release's id, or a service for its newest one.", metavar="RELEASE")
-    ],
-    *,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where to write it.", metavar="FILE")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Write one release's report: a page that says what happened and why, and needs no network."""
-    from deployments.reporting import write_report  # noqa: PLC0415 - plots take a second to import
-
-    written = write_report(name, output)
-    typer.echo(json.dumps(written.to_json()) if as_json else f"{written.story.headline}\n{written.file}")
-
-
-@app.command()
-@verb
-def backtest(
-    config: Annotated[
-        list[Path],
-        typer.Argument(help="A Kayenta canary config (.json), a service file, or both.", metavar="CONFIG..."),
-    ],
-    *,
-    releases: Annotated[
-        Path | None,
-        typer.Option("--releases", help="A folder of journals or of metric pairs.", metavar="DIR"),
-    ] = None,
-    judge: Annotated[
-        list[str] | None, typer.Option("--judge", help="davy, kayenta, limits or compare; again for more.")
-    ] = None,
-    labels: Annotated[
-        Path | None, typer.Option("--labels", help="Outcomes by release (JSON or CSV).", metavar="FILE")
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", help="Write a plot there, too.", metavar="FILE.svg")
-    ] = None,
-    passing: Annotated[float | None, typer.Option("--pass", help="Score from which it passes.")] = None,
-    marginal: Annotated[
-        float | None, typer.Option("--marginal", help="Score from which it is marginal.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Judge recorded releases again, and show how often each judge is wrong and how soon it is right."""
-    from deployments import backtest as again  # noqa: PLC0415 - judges take a second to import
-    from deployments.backtest_scores import print_backtest  # noqa: PLC0415 - likewise
-
-    found = again.backtest(again.Options(config, judge or (), releases, labels, passing, marginal, plot))
-    if as_json:
-        typer.echo(json.dumps(found.to_json()))
-    else:
-        print_backtest(out, found)
-
-
-@app.command()
-@verb
-def judge(
-    config: Annotated[Path, typer.Argument(help="A Kayenta canary config (JSON).", metavar="CONFIG")],
-    *,
-    pairs: Annotated[
-        Path,
-        typer.Option(
-            "--pairs", metavar="FILE", help="A JSON list of {name, tags, values: {control, experiment}}."
-        ),
-    ],
-    passing: Annotated[
-        float, typer.Option("--pass", help="Score from which it passes.")
-    ] = Thresholds.passing,
-    marginal: Annotated[
-        float, typer.Option("--marginal", help="Score from which it is marginal.")
-    ] = Thresholds.marginal,
-    name: Annotated[str, typer.Option("--judge", help="davy, or kayenta to the letter.")] = "davy",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the noise that kayenta draws.")] = 0,
-    as_json: Json = False,
-) -> int:
-    """Judge metric pairs by a canary config; its own scoreThresholds count for nothing, as in Kayenta.
-
-    Exit code: 0 pass, 3 fail, 5 marginal, 6 inconclusive (the davy judge only), 2 bad input.
-    """
-    from deployments import judging  # noqa: PLC0415 - the judges take half a second to import
-
-    thresholds = Thresholds(passing, marginal)
-    judgement = judging.judge_files(config, pairs, thresholds, name, seed)
-    if as_json:
-        typer.echo(json.dumps(judging.to_json(judgement), indent=2))
-    else:
-        judging.print_judgement(out, judgement, thresholds)
-    return judging.EXIT_CODES[judgement.classification]
+importlib.import_module("deployments.cli_judging")  # its verbs come after these
 
 
 def main() -> None:

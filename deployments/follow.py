@@ -21,7 +21,7 @@ from tasks.domain.model import Outcome, Slot, Split, Window
 from tasks.domain.plan import plan_of
 from tasks.domain.units import format_share
 from tasks.journal import Line
-from tasks.record import Record
+from tasks.record import Record, decision_of
 
 CODES = {
     Outcome.PROMOTED: 0,
@@ -89,6 +89,8 @@ def _words(record: Record, line: Line) -> Iterator[str]:
             yield f"[cyan]{escape(line.key)}[/]"
         case "outcome" if line.key.startswith("analyse"):
             yield from _verdict(data["result"])
+        case "gate" | "decision" | "void" | "ruling":
+            yield f"  [magenta]{escape(_approval(record, line))}[/]"
         case "same":
             yield "  [green]proven to be no worse; the bake ends early[/]"
         case "live":
@@ -111,6 +113,21 @@ def _trouble(line: Line) -> str:
             return f"could not go back yet: {data['what']}"
         case _:
             return f"abort asked for by {data['by']}"
+
+
+def _approval(record: Record, line: Line) -> str:
+    """What happens at a gate."""
+    data, gates = line.data, record.service.gates
+    match line.kind:
+        case "gate":
+            names = " or ".join(gates.approvers) if gates else ""
+            until = datetime.fromisoformat(data["deadline"]).astimezone()
+            ask = f"davy approve {record.service.service} --by NAME"
+            return f"gate {line.key}: waits for {names} until {until:%H:%M:%S} ({ask})"
+        case "decision":
+            return f"gate {line.key}: {data['choice']} by {decision_of(line)}"
+        case _:
+            return f"gate {line.key}: {data['reason']}"
 
 
 def _split_in_words(data: Mapping[str, Any]) -> str:

@@ -180,5 +180,8 @@ def _state(record: Record) -> str:
         return str(record.outcome)
     if record.reverting:
         return f"going back: {record.reverting.data['reason']}"
+    if record.gate:
+        until = record.gate.until(record.decisions).astimezone()
+        return f"waits at gate {record.gate.point} until {until:%d %b %H:%M} for {', '.join(record.gate.terms.approvers)}"
     steps = record.all("intent")
     return f"under way: {steps[-1].key if steps else 'beginning'}"

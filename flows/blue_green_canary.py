@@ -6,6 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.carry import carry_out, prepare
+from flows.gate import await_approval
 from flows.hold import hold_and_judge, look_first
 from tasks.domain.model import Outcome
 from tasks.domain.spec import BlueGreenCanary
@@ -17,13 +18,16 @@ from tasks.traffic import open_preview, shift_traffic
 
 
 @flow(name="blue-green-canary", flow_run_name="{service.service}-{version}")
-def blue_green_canary(service: BlueGreenCanary, version: str, release: str = "") -> State[None]:
+def blue_green_canary(
+    service: BlueGreenCanary, version: str, release: str = "", starter: str = ""
+) -> State[None]:
     """Release *version* of *service* by blue-green with a trickle; any failure returns all traffic to stable.
 
     Args:
         release: The release's id; empty for one made from the flow run's.
+        starter: Who started it, for gates; empty where that is not known.
     """
-    return carry_out(trickle_then_switch, "blue-green-canary", service, version, release)
+    return carry_out(trickle_then_switch, "blue-green-canary", service, version, release, starter=starter)
 
 
 def trickle_then_switch(release: Release, service: BlueGreenCanary) -> Outcome:
@@ -35,8 +39,10 @@ def trickle_then_switch(release: Release, service: BlueGreenCanary) -> Outcome:
     check_preview(release, green, service.preview)
     run_hooks(release, "before")
     look_first(release, green)
+    await_approval(release, green, trickle.share)
     shift_traffic(release, green, trickle.share)
     hold_and_judge(release, green, trickle.share, trickle.bake)
+    await_approval(release, green, WHOLE)
     shift_traffic(release, green, WHOLE)
     hold_and_judge(release, green, WHOLE, service.watch)
     run_hooks(release, "after")

@@ -6,6 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.carry import carry_out, prepare
+from flows.gate import await_approval
 from flows.hold import hold_and_judge, look_first
 from tasks.domain.model import Outcome
 from tasks.domain.spec import Canary
@@ -17,13 +18,14 @@ from tasks.traffic import shift_traffic
 
 
 @flow(name="canary", flow_run_name="{service.service}-{version}")
-def canary(service: Canary, version: str, release: str = "") -> State[None]:
+def canary(service: Canary, version: str, release: str = "", starter: str = "") -> State[None]:
     """Release *version* of *service* by canary; any failure returns all traffic to stable.
 
     Args:
         release: The release's id; empty for one made from the flow run's.
+        starter: Who started it, for gates; empty where that is not known.
     """
-    return carry_out(widen_step_by_step, "canary", service, version, release)
+    return carry_out(widen_step_by_step, "canary", service, version, release, starter=starter)
 
 
 def widen_step_by_step(release: Release, service: Canary) -> Outcome:
@@ -36,11 +38,13 @@ def widen_step_by_step(release: Release, service: Canary) -> Outcome:
         if number == 0:
             run_hooks(release, "before")
             look_first(release, candidate)
+        await_approval(release, candidate, step.share)
         shift_traffic(release, candidate, step.share)
         if baseline not in compared:
             retire(release, baseline)
         hold_and_judge(release, candidate, step.share, step.bake)
     if service.promote:
+        await_approval(release, candidate, WHOLE)
         provision(release, successor, release.replicas)
         shift_traffic(release, successor, WHOLE)
         hold_and_judge(release, successor, WHOLE, service.watch)

@@ -25,6 +25,7 @@ from tasks.domain.errors import (
     InputError,
     LeaseLostError,
     PermanentError,
+    RejectedError,
     TransientError,
 )
 from tasks.domain.model import Outcome, Split
@@ -49,7 +50,13 @@ S = TypeVar("S", bound=ServiceFile)
 
 
 def carry_out(
-    body: Callable[[Release, S], Outcome], kind: str, service: S, version: str, release_id: str
+    body: Callable[[Release, S], Outcome],
+    kind: str,
+    service: S,
+    version: str,
+    release_id: str,
+    *,
+    starter: str = "",
 ) -> State[None]:
     """Carry a release to its end, from wherever its journal says it is.
 
@@ -57,6 +64,7 @@ def carry_out(
         body: The strategy.
         kind: Its name, for the journal.
         release_id: Empty for a release started from Prefect's UI: the run's own id is taken.
+        starter: Who started it; empty where that is not known.
 
     Returns:
         The state that the flow ends in: Completed, Failed or Cancelled, named by the outcome.
@@ -68,7 +76,7 @@ def carry_out(
         refuse_other(Record.read(journal), version)
         if Record.read(journal).ended:
             return ended(journal)
-    carrier = resume(journal) if journal.exists() else begin(release_id, kind, service, version)
+    carrier = resume(journal) if journal.exists() else begin(release_id, kind, service, version, starter)
     carrier.write("run", id=str(flow_run.id))
     if word := carrier.record.reverting:
         go_back(carrier, PermanentError(word.data["reason"]))
@@ -97,9 +105,9 @@ def refuse_other(record: Record, version: str) -> None:
         raise InputError("release", record.release, expected)
 
 
-def begin(release_id: str, kind: str, service: ServiceFile, version: str) -> Carrier:
+def begin(release_id: str, kind: str, service: ServiceFile, version: str, starter: str) -> Carrier:
     """Open the release."""
-    return patiently(lambda: open_release(release_id, kind, service, version))
+    return patiently(lambda: open_release(release_id, kind, service, version, starter))
 
 
 def patiently(act: Callable[[], R]) -> R:
@@ -169,7 +177,8 @@ def go_back(carrier: Carrier, error: Exception) -> None:
     """Take the release back at once; what does not succeed here, the watcher goes on with."""
     with suppress(LeaseLostError):
         try:
-            restore(carrier, reason=str(error) or repr(error), outcome=Outcome.ROLLED_BACK, by="flow")
+            outcome = Outcome.REJECTED if isinstance(error, RejectedError) else Outcome.ROLLED_BACK
+            restore(carrier, reason=str(error) or repr(error), outcome=outcome, by="flow")
         except (DavyError, OSError) as trouble:
             get_run_logger().error("The way back is left to the watcher: %s", trouble)
             with suppress(OSError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from math import ceil
 
+from flows.gate import await_approval
 from tasks.analysis import analyse, judge_meanwhile
 from tasks.domain.errors import JudgedError
 from tasks.domain.model import Result, Revision, Verdict
@@ -17,12 +18,14 @@ ATTEMPTS = 2
 
 
 def look_first(release: Release, revision: Revision) -> None:
-    """Where the service file says so: testers' requests and copies of users' before users' own.
+    """Where the service file says so: approval, then testers' requests and copies of users' before users' own.
 
     Raises:
+        RejectedError: It was not approved; not retried.
         JudgedError: The copies were not answered well enough; not retried.
     """
     mirror = release.service.mirror
+    await_approval(release, revision, 1)
     if mirror or release.service.matches:
         match_and_mirror(release, revision)
     if mirror:

@@ -6,6 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.carry import carry_out, prepare
+from flows.gate import await_approval
 from flows.hold import hold_and_judge, look_first
 from tasks.domain.model import Outcome
 from tasks.domain.spec import Rolling
@@ -16,13 +17,14 @@ from tasks.traffic import shift_traffic
 
 
 @flow(name="rolling", flow_run_name="{service.service}-{version}")
-def rolling(service: Rolling, version: str, release: str = "") -> State[None]:
+def rolling(service: Rolling, version: str, release: str = "", starter: str = "") -> State[None]:
     """Release *version* of *service* batch by batch; any failure puts the old version back.
 
     Args:
         release: The release's id; empty for one made from the flow run's.
+        starter: Who started it, for gates; empty where that is not known.
     """
-    return carry_out(replace_batch_by_batch, "rolling", service, version, release)
+    return carry_out(replace_batch_by_batch, "rolling", service, version, release, starter=starter)
 
 
 def replace_batch_by_batch(release: Release, service: Rolling) -> Outcome:
@@ -31,12 +33,14 @@ def replace_batch_by_batch(release: Release, service: Rolling) -> Outcome:
     prepare(release)
     for number, batch in enumerate(service.batches(release.replicas)):
         if batch.moved:
+            await_approval(release, new, batch.share)
             shift_traffic(release, new, batch.moved)
         shrink(release, old, batch.room)
         provision(release, new, batch.new)
         if number == 0:
             run_hooks(release, "before")
             look_first(release, new)
+            await_approval(release, new, batch.share)
         shift_traffic(release, new, batch.share)
         hold_and_judge(release, new, batch.share, service.bake)
         shrink(release, old, batch.old)

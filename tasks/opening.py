@@ -22,7 +22,7 @@ LOOK_BACK = 5
 """How many of a service's last releases may still have something to clear away."""
 
 
-def open_release(release: str, kind: str, service: ServiceFile, version: str) -> Carrier:
+def open_release(release: str, kind: str, service: ServiceFile, version: str, starter: str = "") -> Carrier:
     """Begin *release* of *version*; nothing but the lease and the journal is written.
 
     Args:
@@ -41,7 +41,7 @@ def open_release(release: str, kind: str, service: ServiceFile, version: str) ->
         check_version(version, stable)
         refuse_blind(service, stable, replicas)
         journal = journal_of(service.service, release)
-        opening = Opening(kind, service, version, stable, replicas)
+        opening = Opening(kind, service, version, stable, replicas, starter)
         journal.append("opened", epoch=lease.epoch, **opening.to_json())
     except BaseException:
         lease.release_now()

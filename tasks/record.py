@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from tasks.domain.gates import Choice, Decision, OpenGate
 from tasks.domain.model import Match, Outcome, Revision, Slot, Split, Traffic
 from tasks.domain.parts import EnvoyRouter
 from tasks.domain.spec import ServiceFile, service_adapter
@@ -23,6 +24,7 @@ class Opening:
         stable: The revision that users were on; None for a service's first version.
         replicas: How many copies of stable ran.
         kind: The flow that carries it: a strategy's name, or ``rollback``.
+        starter: Who started it; empty where that is not known.
     """
 
     kind: str
@@ -30,6 +32,7 @@ class Opening:
     version: str
     stable: Revision | None
     replicas: int
+    starter: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As the first line holds it."""
@@ -39,6 +42,7 @@ class Opening:
             "version": self.version,
             "stable": {"slot": self.stable.slot, "version": self.stable.version} if self.stable else None,
             "replicas": self.replicas,
+            "starter": self.starter,
         }
 
     @classmethod
@@ -52,6 +56,7 @@ class Opening:
             version=data["version"],
             stable=Revision(service.service, Slot(stable["slot"]), stable["version"]) if stable else None,
             replicas=data["replicas"],
+            starter=data.get("starter", ""),
         )
 
 
@@ -110,6 +115,31 @@ class Record:
     def abort_asked(self) -> Line | None:
         """A person's request to take the release back."""
         return self.last("abort")
+
+    @property
+    def gate(self) -> OpenGate | None:
+        """The gate that the release waits at; None where it waits at none."""
+        line, terms = self.last("gate"), self.service.gates
+        if line is None or terms is None or self.gate_of(line.key):
+            return None
+        deadline = datetime.fromisoformat(line.data["deadline"])
+        return OpenGate(line.key, line.data["plan"], deadline, self.opening.starter, terms)
+
+    def gate_of(self, point: str) -> Line | None:
+        """What the gate at *point* came to: ``approved``, ``reason`` and ``plan``; None while it waits."""
+        lines = [line for line in self.lines if line.kind in ("gate", "ruling") and line.key == point]
+        return lines[-1] if lines and lines[-1].kind == "ruling" else None
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """What was said at the last gate since it opened."""
+        opened = self.last("gate")
+        lines = [
+            line
+            for line in self.all("decision")
+            if opened and line.at >= opened.at and line.key == opened.key
+        ]
+        return [decision_of(line) for line in lines]
 
     @property
     def given_back(self) -> bool:
@@ -197,6 +227,20 @@ class Record:
 
     def _revision(self, line: Line) -> Revision:
         return Revision(self.service.service, Slot(line.data["slot"]), line.data["version"])
+
+
+def decision_of(line: Line) -> Decision:
+    """A ``decision`` line."""
+    data = line.data
+    return Decision(
+        at=line.at,
+        choice=Choice(data["choice"]),
+        by=data["by"],
+        reason=data["reason"],
+        verified=data["verified"],
+        plan=data["plan"],
+        held_for=parse_duration(data["held_for"]),
+    )
 
 
 def traffic_to_json(traffic: Traffic) -> dict[str, Any]:

@@ -37,6 +37,12 @@ def first_port(pod: Json) -> int:
     return int(ports[0]["containerPort"]) if ports else 0
 
 
+def images_of(pod: Json) -> str:
+    """What its containers run, by digest, as its node says; empty while that is not known."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    return " ".join(sorted({str(one["imageID"]) for one in statuses if one.get("imageID")}))
+
+
 def _condition(found: Json, kind: str) -> Json:
     conditions = (found.get("status") or {}).get("conditions") or []
     return next((one for one in conditions if one["type"] == kind), {})

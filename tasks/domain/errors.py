@@ -10,6 +10,7 @@ DavyError
     ├── LeaseLostError  another carrier has taken the release over
     ├── UnhealthyError  a revision did not become, or stay, healthy
     ├── JudgedError     a verdict does not let the release go on
+    ├── RejectedError   a person, or a deadline, does not let the release go on
     ├── DriftError      somebody else changed what the release works on
     ├── GoneError       what the release works on is not there any more
     ├── ForbiddenError  a role or a credential does not allow it
@@ -83,6 +84,10 @@ class UnhealthyError(PermanentError):
 
 class JudgedError(PermanentError):
     """A verdict, or a lack of one, does not let the release go on."""
+
+
+class RejectedError(PermanentError):
+    """A person at a gate, or its deadline, does not let the release go on."""
 
 
 class DriftError(PermanentError):

@@ -62,6 +62,7 @@ class Replica:
         health: Its own health check's answer, asked now.
         restarts: How often it died and came back since it was deployed.
         detail: Why it is not healthy, in words.
+        image: The image that it runs, by digest; empty where it runs none, or that is not known.
     """
 
     revision: Revision
@@ -71,6 +72,7 @@ class Replica:
     health: Health
     restarts: int = 0
     detail: str = ""
+    image: str = ""
 
     @property
     def address(self) -> Address:

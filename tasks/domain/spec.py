@@ -24,6 +24,7 @@ from pydantic import (
 from tasks.domain.analysis import Analysis
 from tasks.domain.choices import Fleet, Router
 from tasks.domain.errors import PermanentError
+from tasks.domain.gates import Gates
 from tasks.domain.kubernetes import KubernetesFleet
 from tasks.domain.parts import (
     Affinity,
@@ -55,6 +56,8 @@ class ServiceFile(Part):
     """Testers before users: these requests reach the candidate first."""
     mirror: Mirror | None = None
     affinity: Affinity | None = None
+    gates: Gates | None = None
+    """Where a person has to approve before it goes on."""
     on_failure: Literal["revert", "freeze"] = "revert"
     """``freeze`` stops where it is and calls for a person."""
     on_crash: Literal["revert", "resume"] = "revert"

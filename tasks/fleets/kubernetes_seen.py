@@ -9,7 +9,7 @@ from tasks.cluster import Cluster, Json
 from tasks.cluster.cluster import labels_on
 from tasks.cluster.kinds import DEPLOYMENT, POD
 from tasks.cluster.labels import SERVICE, SLOT
-from tasks.cluster.pods import address_of
+from tasks.cluster.pods import address_of, images_of
 from tasks.domain.kubernetes import KubernetesFleet
 from tasks.domain.model import Health, Replica, Revision, Slot
 from tasks.fleets import kubernetes_template as template
@@ -95,7 +95,16 @@ class Seen:
     def _replica(self, slot: Slot, number: int, pod: Json) -> Replica:
         seen, address = health_of(pod), address_of(pod, self._fleet.port)
         revision = Revision(self._service, slot, self._version_of(pod))
-        return Replica(revision, number, address.host, address.port, seen.health, seen.restarts, seen.detail)
+        return Replica(
+            revision,
+            number,
+            address.host,
+            address.port,
+            seen.health,
+            seen.restarts,
+            seen.detail,
+            images_of(pod),
+        )
 
     def _missing(self, slot: Slot, deployment: Json, pods: Sequence[Json]) -> list[Replica]:
         """Replicas that a Deployment asks for and that have no pod: none yet, or none can be made."""

@@ -21,30 +21,36 @@ def markdown_of(story: Story) -> str:
 
 
 def _lines(story: Story) -> Iterator[str]:
-    yield f"# {_text(story.headline)}"
+    yield f"# {text(story.headline)}"
     yield ""
     if story.shares:
-        yield _image("Who answered the users", shares_plot, story)
+        yield image("Who answered the users", shares_plot, story)
         yield ""
     for metric in story.metrics[:1]:
         if metric.decided and metric.curves:
-            yield _image(TITLES[metric.name], metric_plot, metric, story)
+            yield image(TITLES[metric.name], metric_plot, metric, story)
             yield ""
+    yield from table_of(story)
+
+
+def table_of(story: Story) -> Iterator[str]:
+    """All that was judged, a row for each finding; nothing where nothing was."""
     if story.judged:
         yield "| time (UTC) | by | share | metric | of | result | why |"
         yield "|---|---|---|---|---|---|---|"
     for one in story.judged:
         for finding in one.verdict.findings:
             cells = (finding.metric, finding.slot, finding.result, finding.reason)
-            told = " | ".join(_text(cell) for cell in cells)
+            told = " | ".join(map(text, cells))
             yield f"| {one.at:%H:%M:%S} | {one.name} | {share(one.share)} | {told} |"
 
 
-def _text(text: str) -> str:
-    """*text* from outside, shown as it is: neither Markdown nor HTML means anything in it."""
-    return _SPECIAL.sub(r"\\\1", escape(" ".join(text.split()), quote=False))
+def text(plain: str) -> str:
+    """*plain* from outside, shown as it is: neither Markdown nor HTML means anything in it."""
+    return _SPECIAL.sub(r"\\\1", escape(" ".join(plain.split()), quote=False))
 
 
-def _image(title: str, draw: Callable[..., str], *things: object) -> str:
+def image(title: str, draw: Callable[..., str], *things: object) -> str:
+    """A plot of *things* as an image within the text."""
     svg = themed(draw(*things), PAPER).replace("<svg ", '<svg style="background: white" ', 1)
     return f"![{title}](data:image/svg+xml;base64,{b64encode(svg.encode()).decode()})"

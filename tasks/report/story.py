@@ -193,6 +193,10 @@ def _deeds(record: Record) -> tuple[Deed, ...]:
         "check": lambda data: f"found a check failed: {data['reason']}",
         "same": lambda _data: "proved that the new version is no worse than allowed",
         "drift": lambda data: f"found that somebody else changed it: {data['what']}",
+        "gate": lambda _data: "waited for approval",
+        "decision": lambda data: f"said {data['choice']} at the gate{_because(data)}",
+        "void": lambda data: f"voided what was said at the gate: {data['reason']}",
+        "ruling": lambda data: f"went on from the gate: {data['reason']}",
         "reverting": lambda data: f"began the way back: {data['reason']}",
         "trouble": lambda data: f"could not go back yet: {data['what']}",
         "given-back": lambda _data: "gave the user's own objects back",
@@ -209,6 +213,11 @@ def _deeds(record: Record) -> tuple[Deed, ...]:
             who = line.data.get("by") or usual.get(line.kind, carrier)
             deeds.append(Deed(line.at, str(who), words[line.kind](line.data)))
     return tuple(deeds)
+
+
+def _because(data: Mapping[str, Any]) -> str:
+    how = " (verified)" if data["verified"] else " (claimed)"
+    return how + (f": {data['reason']}" if data["reason"] else "")
 
 
 def _rank(pair: Pair, order: tuple[str, ...]) -> int:

@@ -1,0 +1,183 @@
+"""Gate: the release waits for a person's approval, in a form of its run, on a page, or at the command line."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from threading import Event, Thread
+from typing import Literal, Self
+from uuid import UUID
+
+from prefect import flow, get_client, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.flow_runs import pause_flow_run
+from prefect.input import RunInput
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Completed
+from pydantic import Field
+
+from tasks.approval import close_gate, decide, open_gate, ruling_of
+from tasks.domain.errors import DavyError, PermanentError, RejectedError
+from tasks.domain.gates import Choice, OpenGate, limit_of
+from tasks.domain.model import Revision
+from tasks.drift import handle_drift
+from tasks.release import Carrier, Release
+
+POLL = 0.5
+"""Seconds between two looks at the journal."""
+LOOK = 1.0
+"""Seconds between two looks at whether somebody else has changed what is held."""
+BEYOND = timedelta(days=1)
+"""How much longer than its deadline the form may stay open: holds move the deadline, and the gate ends by itself."""
+ELSEWHERE = "decided elsewhere"
+
+
+class Approval(RunInput):
+    """The form of a gate."""
+
+    decision: Literal["approve", "reject", "hold"] = Field("reject", title="Decision")
+    name: str = Field(
+        title="Your name", description="One of the approvers; recorded as claimed", min_length=1
+    )
+    reason: str = Field("", title="Reason", description="Recorded with the decision")
+    minutes: int = Field(30, title="Minutes to hold", description="Only with hold: wait so much longer", ge=1)
+
+
+def await_approval(release: Release, revision: Revision, share: int) -> None:
+    """Wait at each gate that stands before *share* and has not been passed.
+
+    Args:
+        share: Basis points that *revision* is to have next.
+
+    Raises:
+        RejectedError: A person, or the deadline, does not let it go on; not retried.
+        LeaseLostError: The release was taken back meanwhile; not retried.
+    """
+    gates = release.service.gates
+    for point in gates.before(share) if gates else ():
+        carrier = Carrier.of(release)
+        if reached(carrier, revision) > limit_of(point):
+            continue
+        gate(release, revision, point, return_state=True)
+        ruling = carrier.record.gate_of(point)
+        if ruling is None:
+            msg = f"gate {point}: found it to have ended without a decision, expected one"
+            raise PermanentError(msg)
+        if not ruling.data["approved"]:
+            raise RejectedError(ruling.data["reason"])
+
+
+def reached(carrier: Carrier, revision: Revision) -> int:
+    """The largest share (basis points) that *revision* was ever asked to have in this release."""
+    splits = (line.data["split"] for line in carrier.record.all("asked"))
+    return max((split.get(str(revision.slot), 0) for split in splits), default=0)
+
+
+@flow(name="gate", flow_run_name="gate-{point}")
+def gate(release: Release, revision: Revision, point: str) -> State[None]:
+    """Wait until the gate at *point* has come to something, guarded all the time.
+
+    Returns:
+        ``Approved`` or ``Rejected``, with the reason; the journal has it too.
+    """
+    carrier = Carrier.of(release)
+    while True:
+        opened = open_gate(carrier, revision, point)
+        if opened is None:
+            return Completed(name="Approved")
+        with Bell(carrier) as bell:
+            while not bell.rang:
+                ask(carrier, opened, bell)
+        if bell.trouble:
+            raise bell.trouble
+        if ruling := close_gate(carrier, revision, opened):
+            make = Completed if ruling.approved else Cancelled
+            return make(name="Approved" if ruling.approved else "Rejected", message=ruling.reason)
+        time.sleep(POLL)
+
+
+def ask(carrier: Carrier, opened: OpenGate, bell: Bell) -> None:
+    """Show the form once, and write what was said; a server that is away leaves the other ways to decide."""
+    from tasks.report.evidence import evidence_at  # noqa: PLC0415 - draws, which takes a second to import
+
+    form = Approval.with_initial_data(description=evidence_at(carrier.record, opened))
+    seconds = int((opened.deadline + BEYOND - datetime.now(UTC)).total_seconds())
+    try:
+        said = pause_flow_run(
+            wait_for_input=form, timeout=seconds, poll_interval=1, key=f"{opened.point}-{time.time():.3f}"
+        )
+    except Exception as error:  # noqa: BLE001 - whatever the server has, the release waits on
+        get_run_logger().warning("The form could not be shown: %s", error)
+        bell.wait(LOOK)
+        return
+    if said.name == ELSEWHERE:
+        return
+    try:
+        held_for = timedelta(minutes=said.minutes) if said.decision == "hold" else timedelta(0)
+        decide(
+            carrier.journal,
+            Choice(said.decision),
+            by=said.name,
+            reason=said.reason,
+            plan=opened.plan,
+            held_for=held_for,
+        )
+    except DavyError as error:
+        get_run_logger().warning("The decision of %r does not count: %s", said.name, error)
+
+
+class Bell:
+    """Looks at the journal while the form is open, and closes the form once the gate has come to something.
+
+    Attributes:
+        trouble: Why the release cannot go on whatever is decided; None while it can.
+    """
+
+    def __init__(self, carrier: Carrier) -> None:
+        self.trouble: Exception | None = None
+        self._carrier = carrier
+        self._run = UUID(str(flow_run.id)) if flow_run.id else None
+        self._decided, self._over = Event(), Event()
+        self._thread = Thread(target=self._watch, name="bell", daemon=True)
+
+    @property
+    def rang(self) -> bool:
+        """The gate has come to something, or the release cannot wait any more."""
+        return self._decided.is_set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for it so long."""
+        self._decided.wait(seconds)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        looked = time.monotonic()
+        while not self._over.wait(POLL):
+            try:
+                self._carrier.check()
+                if time.monotonic() - looked > LOOK:
+                    handle_drift(self._carrier)
+                    looked = time.monotonic()
+                if ruling_of(self._carrier.record):
+                    self._decided.set()
+            except Exception as error:  # noqa: BLE001 - the flow raises it
+                self.trouble = error
+                self._decided.set()
+            if self.rang:
+                self._close_form()
+
+    def _close_form(self) -> None:
+        """Fails where the form is not open yet, and is tried again."""
+        if self._run is None:
+            return
+        answer = {"decision": "reject", "name": ELSEWHERE, "reason": "", "minutes": 1}
+        with suppress(Exception), get_client(sync_client=True) as client:
+            client.resume_flow_run(self._run, run_input=answer)
