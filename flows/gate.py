@@ -11,6 +11,7 @@ from uuid import UUID
 
 from prefect import flow, get_client, get_run_logger
 from prefect.client.schemas.objects import State
+from prefect.exceptions import Pause
 from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 from prefect.runtime import flow_run
@@ -104,11 +105,10 @@ def ask(carrier: Carrier, opened: OpenGate, bell: Bell) -> None:
     form = Approval.with_initial_data(description=evidence_at(carrier.record, opened))
     seconds = int((opened.deadline + BEYOND - datetime.now(UTC)).total_seconds())
     try:
-        said = pause_flow_run(
-            wait_for_input=form, timeout=seconds, poll_interval=1, key=f"{opened.point}-{time.time():.3f}"
-        )
-    except Exception as error:  # noqa: BLE001 - whatever the server has, the release waits on
+        said = pause_flow_run(form, timeout=seconds, poll_interval=1, key=f"gate-{time.time_ns()}")
+    except (Exception, Pause) as error:  # noqa: BLE001 - whatever the server has, the release waits on
         get_run_logger().warning("The form could not be shown: %s", error)
+        bell.close_form()  # where it hangs half open, none can be shown again
         bell.wait(LOOK)
         return
     if said.name == ELSEWHERE:
@@ -172,10 +172,10 @@ class Bell:
                 self.trouble = error
                 self._decided.set()
             if self.rang:
-                self._close_form()
+                self.close_form()
 
-    def _close_form(self) -> None:
-        """Fails where the form is not open yet, and is tried again."""
+    def close_form(self) -> None:
+        """Let the run go on from its form; where it shows none, or the server is away, nothing happens."""
         if self._run is None:
             return
         answer = {"decision": "reject", "name": ELSEWHERE, "reason": "", "minutes": 1}

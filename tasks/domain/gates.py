@@ -130,7 +130,7 @@ class Decision:
 
     def __str__(self) -> str:
         how = "verified" if self.verified else "claimed"
-        return f"{self.by} ({how})" + (f": {self.reason}" if self.reason else "")
+        return f"{self.by.strip()} ({how})" + (f": {self.reason}" if self.reason else "")
 
 
 @dataclass(frozen=True)
