@@ -33,6 +33,7 @@ from tasks.domain.gates import Choice
 from tasks.domain.model import Outcome
 from tasks.domain.spec import service_schema
 from tasks.domain.units import parse_duration
+from tasks.links import links_at
 
 
 @app.command()
@@ -122,6 +123,19 @@ def approve(
 def reject(service: Service, *, by: By = "", reason: Reason = "", as_json: Json = False) -> None:
     """Have the release that waits at a gate taken back."""
     _decided(service, Choice.REJECT, by, reason, "", as_json=as_json)
+
+
+@app.command()
+@verb
+def links(service: Service, *, as_json: Json = False) -> None:
+    """Print each approver's own link to the gate that the release waits at; who has it decides in their name."""
+    found = links_at(acts.under_way(service))
+    if as_json:
+        typer.echo(json.dumps({link.approver: link.url for link in found}))
+    else:
+        typer.echo(
+            "\n".join(f"{link.approver}: {link.url}" for link in found) or f"{service} waits at no gate"
+        )
 
 
 def _decided(service: str, choice: Choice, by: str, reason: str, hold: str, *, as_json: bool) -> None:

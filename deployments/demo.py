@@ -126,7 +126,7 @@ def run(console: Console, *, keep: bool) -> int:
 def a_stack_of_its_own(console: Console, *, keep: bool) -> Iterator[None]:
     """An embedded stack in a folder and on ports of the demo's own; afterwards nothing is left."""
     os.environ["DAVY_HOME"] = str(settings().root / "demo")
-    for name in ("prefect_port", "envoy_port", "supervisor_port"):
+    for name in ("prefect_port", "envoy_port", "supervisor_port", "approvals_port"):
         os.environ[f"DAVY_{name.upper()}"] = str(free_port(getattr(settings(), name)))
     os.chdir(ROOT)
     settings.cache_clear()

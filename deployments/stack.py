@@ -67,6 +67,11 @@ def parts() -> list[PartOfStack]:
             lambda: time.time() - settings().watcher_pulse.stat().st_mtime < FRESH,
         ),
         PartOfStack(
+            Program("approvals", (*below, "-m", "deployments.approvals"), STOP, {"MALLOC_ARENA_MAX": "2"}),
+            f"the page for approvals on {settings().approvals}",
+            lambda: _answers(f"http://127.0.0.1:{settings().approvals_port}/health"),
+        ),
+        PartOfStack(
             Program("prefect", server, STOP, prefect),
             f"Prefect's server and UI on {prefect_api.server_url()}",
             prefect_api.is_healthy,
@@ -132,7 +137,7 @@ def check_ports() -> None:
     Raises:
         InputError: One is in use; it names the setting; not retried.
     """
-    for field in ("prefect_port", "envoy_port", "supervisor_port"):
+    for field in ("prefect_port", "envoy_port", "supervisor_port", "approvals_port"):
         port = getattr(settings(), field)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

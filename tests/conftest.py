@@ -25,7 +25,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A state folder of the test's own, with ports that are free now."""
     monkeypatch.setenv("DAVY_HOME", str(tmp_path / "davy"))
-    for name in ("PREFECT", "SUPERVISOR", "ENVOY"):
+    for name in ("PREFECT", "SUPERVISOR", "ENVOY", "APPROVALS"):
         monkeypatch.setenv(f"DAVY_{name}_PORT", str(_free_port()))
     settings.cache_clear()
     yield settings().root

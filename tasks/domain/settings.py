@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     prefect_port: int = Field(4200, ge=1024, le=65535, description="Prefect's server and UI")
     supervisor_port: int = Field(9001, ge=1024, le=65535, description="the process supervisor")
     envoy_port: int = Field(9901, ge=1024, le=65535, description="Envoy's admin interface")
+    approvals_port: int = Field(4202, ge=1024, le=65535, description="the page that approvers' links open")
+    approvals_url: str = Field("", description="where approvers reach that page; empty for this machine")
     replica_ports: tuple[int, int] = Field(
         (20000, 29999), description="first and last port given to replicas of services"
     )
@@ -77,6 +79,16 @@ class Settings(BaseSettings):
     def samples(self) -> Path:
         """The sampler's bounded history (SQLite)."""
         return self.root / "samples.sqlite"
+
+    @property
+    def approvals(self) -> str:
+        """Where approvers' links lead."""
+        return self.approvals_url.rstrip("/") or f"http://127.0.0.1:{self.approvals_port}"
+
+    @property
+    def approvals_key(self) -> Path:
+        """What approvers' links are signed with; made when it is first needed."""
+        return self.root / "approvals.key"
 
     @property
     def watcher_pulse(self) -> Path:

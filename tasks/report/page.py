@@ -29,10 +29,15 @@ _VARIABLES = {
 }
 
 
-def page_of(story: Story) -> str:
-    """The page, which a browser shows as it is. Everything from outside is escaped."""
+def page_of(story: Story, above: Markup | None = None) -> str:
+    """The page, which a browser shows as it is. Everything from outside is escaped.
+
+    Args:
+        above: HTML to stand before all else.
+    """
     return _template().render(
         story=story,
+        above=above or "",
         good=story.is_good,
         badge=_badge(story),
         names=_names(story),

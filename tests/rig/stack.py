@@ -115,7 +115,9 @@ class Davy:
         """With ports that are free now, and that nobody else is likely to take."""
         base = random.choice(_BASES)
         ports = filter(_is_free, range(base + _REPLICAS, base + _BASES.step))
-        own = {f"DAVY_{name}_PORT": str(next(ports)) for name in ("PREFECT", "SUPERVISOR", "ENVOY")}
+        own = {
+            f"DAVY_{name}_PORT": str(next(ports)) for name in ("PREFECT", "SUPERVISOR", "ENVOY", "APPROVALS")
+        }
         own |= {"DAVY_HOME": str(folder / "davy"), "DAVY_REPLICA_PORTS": f"[{base}, {base + _REPLICAS - 1}]"}
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         return cls(folder / "davy", ports, os.environ | own | {"PATH": path})
