@@ -6,7 +6,8 @@ demo: setup  ## release good and bad versions of a shop under load
 	@$(BIN)/davy demo
 
 test: setup  ## every test; those whose parts are missing say that they are skipped
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --ignore=tests/end_to_end
+	@$(BIN)/pytest tests/end_to_end
 
 check: setup  ## style, types and the direction of imports
 	@$(BIN)/poe check

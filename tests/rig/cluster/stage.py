@@ -106,9 +106,9 @@ class ClusterStage:
             for cell in self.cells.values():
                 await_that(partial(self._is_whole, cell), within=180, what=f"pods of {cell.service}")
             self._enter_mesh(opening)
-            self._began = datetime.now(UTC)
             for name in self.cells:
                 await_that(partial(self._is_seen, name), what=f"load on {name}")
+            self._began = datetime.now(UTC)
             self._over = opening.pop_all()
         return self
 
@@ -231,9 +231,10 @@ class ClusterStage:
         return found.status.ready_replicas == cell.replicas
 
     def _is_seen(self, service: str) -> bool:
-        return bool(self.recorder.looks[service]) and any(
-            line.entry == self.ports[service] for line in lines_in(self.mesh.log)
-        )
+        """The mesh has all of its pods, and has sent requests to them."""
+        looks, whole = self.recorder.looks[service], self.cells[service].replicas
+        asked = any(line.entry == self.ports[service] for line in lines_in(self.mesh.log))
+        return asked and bool(looks) and len(looks[-1].hosts["blue"]) == whole
 
     def _leave(self) -> None:
         """Whatever is still under way is taken back."""
