@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ def read_link(token: str) -> Link:
 
 
 def _signer() -> URLSafeSerializer:
-    return URLSafeSerializer(_key(), salt=_SALT, signer_kwargs={"digest_method": "sha256"})
+    return URLSafeSerializer(_key(), salt=_SALT, signer_kwargs={"digest_method": hashlib.sha256})
 
 
 def _key() -> bytes:
