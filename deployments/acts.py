@@ -18,9 +18,11 @@ from tasks.domain.gates import Choice, Decision
 from tasks.domain.model import Outcome
 from tasks.domain.settings import settings
 from tasks.domain.spec import ServiceFile
+from tasks.fleets import open_fleet
 from tasks.journal import Journal, journal_of
-from tasks.opening import preflight, promoted_last, recent, refuse_second
+from tasks.opening import preflight, promoted_last
 from tasks.record import Record
+from tasks.turns import recent, refuse_second, under_way
 
 ABORT_WITHIN = timedelta(seconds=10)
 """How long the watcher has to begin an abort; after that the command does it by itself."""
@@ -74,7 +76,10 @@ def start_release(service: ServiceFile, version: str, *, say: Callable[[str], No
         ConflictError: Another release of the service is under way.
     """
     bring_up(say)
-    preflight(service, version)
+    if service.on_conflict == "reject" or under_way(service.service) is None:
+        preflight(service, version)
+    else:  # the rest can only be looked at once that one has ended
+        open_fleet(service).check(version)
     release = new_id(service.service, version)
     parameters = {
         "service": service.model_dump(mode="json"),
@@ -135,11 +140,11 @@ def decide(service: str, choice: Choice, *, by: str, reason: str, held_for: time
         InputError: No release of the service is under way, or the decision would not count; not retried.
         ConflictError: It waits at no gate; not retried.
     """
-    journal = journal_of(service, under_way(service).release)
+    journal = journal_of(service, running_release(service).release)
     return approval.decide(journal, choice, by=by, reason=reason, held_for=held_for)
 
 
-def under_way(service: str) -> Record:
+def running_release(service: str) -> Record:
     """The release of the service that has not ended.
 
     Raises:

@@ -129,7 +129,7 @@ def reject(service: Service, *, by: By = "", reason: Reason = "", as_json: Json 
 @verb
 def links(service: Service, *, as_json: Json = False) -> None:
     """Print each approver's own link to the gate that the release waits at; who has it decides in their name."""
-    found = links_at(acts.under_way(service))
+    found = links_at(acts.running_release(service))
     if as_json:
         typer.echo(json.dumps({link.approver: link.url for link in found}))
     else:

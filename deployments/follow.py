@@ -197,7 +197,9 @@ def _conclude(started: Started, record: Record | None, console: Console, *, as_j
     if record is None or record.ended is None or record.outcome is None:
         run = prefect_api.read_run(started.run)
         refused = any(error.__name__ in run.message for error in (InputError, ConflictError))
-        outcome, message, code = run.state, run.message, REFUSED if refused else OTHER
+        gave_way = run.state == Outcome.SUPERSEDED
+        outcome, message = run.state, run.message
+        code = REFUSED if refused else CODES[Outcome.SUPERSEDED] if gave_way else OTHER
         took = 0.0
     else:
         outcome, message = str(record.outcome), record.ended.data["message"]

@@ -8,10 +8,10 @@ from typing import Any
 
 from tasks.domain.errors import InputError
 from tasks.journal import all_journals
-from tasks.opening import recent
 from tasks.record import Record
 from tasks.report.page import page_of
 from tasks.report.story import Story, story_of
+from tasks.turns import recent
 
 
 @dataclass(frozen=True, eq=False)

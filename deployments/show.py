@@ -20,10 +20,11 @@ from tasks.domain.settings import settings
 from tasks.domain.spec import ServiceFile
 from tasks.domain.units import format_duration, format_share
 from tasks.fleets import open_fleet
-from tasks.opening import preflight, recent
+from tasks.opening import preflight
 from tasks.record import Record
 from tasks.release import Release
 from tasks.routers import open_router
+from tasks.turns import recent
 
 if TYPE_CHECKING:
     from tasks.judge.sight import Sight

@@ -87,7 +87,7 @@ class Watched:
             if record.ended:
                 self._retire(record)
             elif record.abort_asked and not record.reverting:
-                self._take_back(f"aborted by {record.abort_asked.data['by']}", Outcome.ABORTED, "watcher")
+                self._take_back(*record.abort, "watcher")
             elif record.reverting:
                 self._go_on_back(record)
             elif abandoned(record):

@@ -26,6 +26,7 @@ from tasks.domain.errors import (
     LeaseLostError,
     PermanentError,
     RejectedError,
+    SupersededError,
     TransientError,
 )
 from tasks.domain.model import Outcome, Split
@@ -76,7 +77,10 @@ def carry_out(
         refuse_other(Record.read(journal), version)
         if Record.read(journal).ended:
             return ended(journal)
-    carrier = resume(journal) if journal.exists() else begin(release_id, kind, service, version, starter)
+    try:
+        carrier = resume(journal) if journal.exists() else begin(release_id, kind, service, version, starter)
+    except SupersededError as error:
+        return Cancelled(name=Outcome.SUPERSEDED, message=str(error))
     carrier.write("run", id=str(flow_run.id))
     if word := carrier.record.reverting:
         go_back(carrier, PermanentError(word.data["reason"]))

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from itertools import islice
 
 from tasks.detectable import refuse_blind
 from tasks.domain.errors import ConflictError, InputError, UnhealthyError
 from tasks.domain.model import Outcome, Revision
 from tasks.domain.spec import ServiceFile
 from tasks.fleets import open_fleet
-from tasks.journal import FileLease, journal_of, journals_of, read_lease, take
+from tasks.journal import FileLease, journal_of, read_lease, take
 from tasks.record import Opening, Record
 from tasks.release import Carrier, Release
 from tasks.routers import open_router
+from tasks.turns import LOOK_BACK, await_turn, recent, refuse_second
 
 TIDYING = timedelta(seconds=60)
 """How long clearing away after the last release may take."""
-LOOK_BACK = 5
-"""How many of a service's last releases may still have something to clear away."""
 
 
 def open_release(release: str, kind: str, service: ServiceFile, version: str, starter: str = "") -> Carrier:
@@ -29,11 +27,12 @@ def open_release(release: str, kind: str, service: ServiceFile, version: str, st
         kind: The flow that carries it: a strategy's name, or ``rollback``.
 
     Raises:
-        ConflictError: Another release of the service is under way; not retried.
+        ConflictError: Another release of the service is under way, and ``on_conflict`` is ``reject``; not retried.
+        SupersededError: A newer release waits for its turn, too; not retried.
         InputError: The version is stable already, or not a version, or a step is too weak; not retried.
         TransientError: Fleet or router do not answer; retried.
     """
-    refuse_second(service.service)
+    await_turn(service, release, version)
     lease = take_patiently(service.service, release)
     try:
         refuse_second(service.service)
@@ -71,25 +70,6 @@ def take_patiently(service: str, release: str) -> FileLease:
             time.sleep(0.2)
 
 
-def refuse_second(service: str) -> None:
-    """Make sure that no release of *service* is under way.
-
-    Raises:
-        ConflictError: One is; not retried.
-    """
-    for record in recent(service):
-        if record.ended is None:
-            began = f"{record.opened_at:%H:%M:%S}"
-            msg = (
-                f"{service}: found release {record.release} of {record.opening.version} under way since {began}, "
-                f"expected none; follow it with 'davy status', take it back with 'davy abort {service}'"
-            )
-            raise ConflictError(msg)
-        if record.frozen:
-            msg = f"{service}: found release {record.release} frozen, expected it to be taken back first ('davy abort {service}')"
-            raise ConflictError(msg)
-
-
 def promoted_last(service: str) -> Opening:
     """The last release of *service* that took it from one version to another.
 
@@ -108,13 +88,6 @@ def file_of(service: str, version: str) -> ServiceFile | None:
         if record.outcome is Outcome.PROMOTED and record.opening.version == version:
             return record.service
     return None
-
-
-def recent(service: str) -> list[Record]:
-    """The service's last releases, newest first."""
-    journals = islice(journals_of(service), LOOK_BACK)
-    records = [Record.read(journal) for journal in journals if journal.exists()]
-    return sorted(records, key=lambda record: record.opened_at, reverse=True)
 
 
 def find_stable(service: ServiceFile) -> tuple[Revision | None, int]:

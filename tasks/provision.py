@@ -10,9 +10,9 @@ from prefect.futures import wait
 
 from tasks.domain.model import Health, Revision
 from tasks.domain.units import WHOLE
-from tasks.opening import recent
 from tasks.release import Carrier, Release
 from tasks.step import reading, step
+from tasks.turns import recent
 
 
 @step("register")

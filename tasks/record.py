@@ -117,6 +117,13 @@ class Record:
         return self.last("abort")
 
     @property
+    def abort(self) -> tuple[str, Outcome]:
+        """Why it is to be taken back, where that was asked for, and how it ends then."""
+        data = self.abort_asked.data if self.abort_asked else {}
+        outcome = Outcome(data.get("outcome", Outcome.ABORTED))
+        return data.get("reason") or f"aborted by {data.get('by', 'somebody')}", outcome
+
+    @property
     def gate(self) -> OpenGate | None:
         """The gate that the release waits at; None where it waits at none."""
         line, terms = self.last("gate"), self.service.gates

@@ -10,6 +10,7 @@ DavyError
     ├── LeaseLostError  another carrier has taken the release over
     ├── UnhealthyError  a revision did not become, or stay, healthy
     ├── JudgedError     a verdict does not let the release go on
+    ├── SupersededError a newer release of the service takes its place
     ├── RejectedError   a person, or a deadline, does not let the release go on
     ├── DriftError      somebody else changed what the release works on
     ├── GoneError       what the release works on is not there any more
@@ -72,6 +73,10 @@ class FaultsError(InputError):
 
 class ConflictError(PermanentError):
     """Another release of the service is under way, or holds its lease."""
+
+
+class SupersededError(PermanentError):
+    """A newer release of the service takes this one's place before it has begun."""
 
 
 class LeaseLostError(PermanentError):

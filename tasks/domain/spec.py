@@ -56,6 +56,9 @@ class ServiceFile(Part):
     """Testers before users: these requests reach the candidate first."""
     mirror: Mirror | None = None
     affinity: Affinity | None = None
+    on_conflict: Literal["reject", "queue", "supersede"] = "reject"
+    """What a second release does while one is under way: it is refused, waits, or has that one taken back first.
+    Of those that wait the newest goes on, the others end as Superseded."""
     gates: Gates | None = None
     """Where a person has to approve before it goes on."""
     on_failure: Literal["revert", "freeze"] = "revert"

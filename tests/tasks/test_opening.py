@@ -9,8 +9,9 @@ import pytest
 from tasks.domain.errors import ConflictError, DavyError, InputError, TransientError, UnhealthyError
 from tasks.domain.model import Health, Outcome, Revision, Slot, Split, Traffic
 from tasks.journal import journal_of, read_lease, take
-from tasks.opening import find_stable, open_release, preflight, promoted_last, refuse_second
+from tasks.opening import find_stable, open_release, preflight, promoted_last
 from tasks.record import Opening, Record
+from tasks.turns import refuse_second
 from tests.rig.fakes import make_service, make_world
 from tests.rig.world import World
 

@@ -1,0 +1,160 @@
+"""Turns: one release of a service at a time, and of those that wait for it the newest. Needs no Prefect."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tasks.domain.errors import ConflictError, SupersededError
+from tasks.domain.model import Outcome
+from tasks.domain.settings import settings
+from tasks.domain.spec import ServiceFile
+from tasks.journal import journal_of, journals_of
+from tasks.record import Record
+
+LOOK_BACK = 5
+"""How many of a service's last releases may still have something to clear away."""
+POLL = 0.5
+"""Seconds between two looks at whether it is this release's turn."""
+
+
+def await_turn(service: ServiceFile, release: str, version: str) -> None:
+    """Return once no other release of *service* is under way, as its ``on_conflict`` says.
+
+    ``queue`` waits, ``supersede`` has the one under way taken back first; either gives way to a newer one that waits.
+
+    Raises:
+        ConflictError: One is under way, and ``on_conflict`` is ``reject``, or one is frozen; not retried.
+        SupersededError: A newer release waits, too; not retried.
+    """
+    if service.on_conflict == "reject":
+        refuse_second(service.service)
+        return
+    with Place(service.service, release, version) as place:
+        place.give_way()
+        while (other := under_way(service.service)) is not None:
+            if service.on_conflict == "supersede" and not (other.abort_asked or other.reverting):
+                supersede(other, release, version)
+            time.sleep(POLL)
+            place.give_way()
+
+
+def supersede(record: Record, release: str, version: str) -> None:
+    """Have the release that is under way taken back, because a newer one comes.
+
+    Raises:
+        TransientError: Others kept writing to its journal; retried.
+    """
+    reason = f"superseded by {version} (release {release})"
+    journal = journal_of(record.service.service, record.release)
+    journal.append("abort", by=release, reason=reason, outcome=Outcome.SUPERSEDED)
+
+
+class Place:
+    """A release's place among those that wait for a service: a file, locked for as long as it waits.
+
+    The lock goes with the process, so that nobody gives way to one that is dead.
+    """
+
+    def __init__(self, service: str, release: str, version: str) -> None:
+        self._path = settings().root / "queue" / service / f"{release}.json"
+        self._line = {"at": time.time_ns(), "release": release, "version": version}
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        os.write(self._descriptor, json.dumps(self._line).encode())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(FileNotFoundError):
+            self._path.unlink()
+        os.close(self._descriptor)
+
+    def give_way(self) -> None:
+        """Make sure that this is the newest that waits.
+
+        Raises:
+            SupersededError: A newer one waits, too; not retried.
+        """
+        for path in self._path.parent.glob("*.json"):
+            other = _waiting(path) if path != self._path else None
+            if other and (other.at, other.release) > (self._line["at"], self._line["release"]):
+                msg = (
+                    f"superseded by {other.version} (release {other.release}), which waits for its turn, too"
+                )
+                raise SupersededError(msg)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A release that waits for its turn.
+
+    Attributes:
+        at: Since when, nanoseconds since the epoch.
+    """
+
+    at: int
+    release: str
+    version: str
+
+
+def _waiting(path: Path) -> Waiting | None:
+    """Who waits there; None where nobody does any more."""
+    with suppress(OSError, ValueError), path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return Waiting(**json.loads(file.read()))
+        path.unlink(missing_ok=True)  # whoever waited there is dead
+    return None
+
+
+def refuse_second(service: str) -> None:
+    """Make sure that no release of *service* is under way.
+
+    Raises:
+        ConflictError: One is, or one is frozen; not retried.
+    """
+    record = under_way(service)
+    if record:
+        began = f"{record.opened_at:%H:%M:%S}"
+        msg = (
+            f"{service}: found release {record.release} of {record.opening.version} under way since {began}, "
+            f"expected none; follow it with 'davy status', take it back with 'davy abort {service}'"
+        )
+        raise ConflictError(msg)
+
+
+def under_way(service: str) -> Record | None:
+    """The release of *service* that has not ended; None where there is none.
+
+    Raises:
+        ConflictError: One is frozen, and a person has to take it back first; not retried.
+    """
+    for record in recent(service):
+        if record.ended is None:
+            return record
+        if record.frozen:
+            msg = f"{service}: found release {record.release} frozen, expected it to be taken back first ('davy abort {service}')"
+            raise ConflictError(msg)
+    return None
+
+
+def recent(service: str) -> list[Record]:
+    """The service's last releases, newest first."""
+    journals = islice(journals_of(service), LOOK_BACK)
+    records = [Record.read(journal) for journal in journals if journal.exists()]
+    return sorted(records, key=lambda record: record.opened_at, reverse=True)
