@@ -106,7 +106,7 @@ class Delivery:
 
     @property
     def _pause(self) -> timedelta:
-        return min(FIRST_PAUSE * 2 ** min(self._tries, 10), LONGEST_PAUSE)
+        return min(FIRST_PAUSE * (1 << min(self._tries, 10)), LONGEST_PAUSE)
 
     def _try_later(self, trouble: str, pause: timedelta) -> None:
         self._seen = -1

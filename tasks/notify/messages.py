@@ -42,7 +42,7 @@ def messages_of(
             continue
         if line.kind == "opened" and _run_is_awaited(record):
             return
-        yield Told(Record(record.release, record.lines[: number + 1]), record.run, links).message
+        yield Said(Record(record.release, record.lines[: number + 1]), record.run, links).message
 
 
 def _run_is_awaited(record: Record) -> bool:
@@ -79,7 +79,7 @@ def _verdict_matters(line: Line, on: Collection[Event]) -> bool:
 
 
 @dataclass(frozen=True)
-class Told:
+class Said:
     """The last line of *record*, to be told.
 
     Attributes:
@@ -215,9 +215,8 @@ class Told:
         frozen = self.record.service.on_failure == "freeze"
         where = f"back to {self._stable}" if self._stable else "back"
         goes = "it is left as it is for a person to look at" if frozen else f"it goes {where} by itself"
-        headline = (
-            f"{self.name}: {one_line(reason, 200)}, so {goes}.{'' if frozen else ' Nothing to do yet.'}"
-        )
+        look, todo = ("Look now: ", "") if frozen else ("", " Nothing to do yet.")
+        headline = f"{look}{self.name}: {one_line(reason, 200)}, so {goes}.{todo}"
         found = f"It had {had(self.record)} of the traffic; found by {one_line(self._data['by'], 80)}."
         whole = f"Reason: {one_line(self._data['reason'], 1000)}" if self._data["reason"] else ""
         made = self._make("failure", headline, found, whole, reason=reason, by=self._data["by"])

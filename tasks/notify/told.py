@@ -42,7 +42,7 @@ def read_told(path: Path) -> Told:
     try:
         content = json.loads(path.read_text())
         return Told(**content | {"ids": tuple(content["ids"])})
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Told()
     except (ValueError, TypeError, KeyError):
         msg = f"{path}: found something else, expected what was told so far; remove it to tell all again"

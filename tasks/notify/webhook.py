@@ -33,10 +33,11 @@ import json
 import time
 from datetime import UTC
 from email.message import Message as Headers
-from http.client import HTTPException
+from http import HTTPStatus
+from http.client import HTTPException, HTTPResponse
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import HTTPErrorProcessor, Request, build_opener
 
 from tasks.domain.errors import DavyError, PermanentError, TransientError
 from tasks.domain.notices import Webhook, web_address
@@ -104,13 +105,17 @@ class WebhookChannel:
         return f"webhook to {where}: found {found}, expected 2xx"
 
 
-class _NoRedirects(HTTPRedirectHandler):
-    """What is signed for one address is not shown to another."""
+class _NoRedirects(HTTPErrorProcessor):
+    """A redirect is an answer like others: what is signed for one address is not shown to another."""
 
-    def http_error_302(self, *answer: object) -> None:
-        """Let the redirect be the answer."""
+    def http_response(self, request: Request, response: HTTPResponse) -> HTTPResponse:
+        """Take a 2xx as it is, and raise everything else."""
+        if HTTPStatus.MULTIPLE_CHOICES <= response.status < HTTPStatus.BAD_REQUEST:
+            raise HTTPError(request.full_url, response.status, response.reason, response.headers, response)
+        answer: HTTPResponse = super().http_response(request, response)
+        return answer
 
-    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+    https_response = http_response
 
 
 def body_of(message: Message) -> bytes:

@@ -15,7 +15,9 @@ from tests.rig.fakes import make_service
 
 CANARY = "xoxb-planted-secret-4711"
 """The one secret that there is: to be found nowhere but where it is sent."""
-LINKS = Links(lambda run: f"https://prefect.example/run/{run}", lambda release: f"https://davy.example/{release}")
+LINKS = Links(
+    lambda run: f"https://prefect.example/run/{run}", lambda release: f"https://davy.example/{release}"
+)
 _notices: TypeAdapter[tuple[Slack | Email | Webhook, ...]] = TypeAdapter(Notices)
 
 
@@ -35,7 +37,7 @@ def by_webhook(url: str, **more: object) -> dict[str, Any]:
 class Releasing:
     """A canary of shop 2.0, stable is 1.9."""
 
-    def __init__(self, release: str = "shop-2.0-r1", **service: object) -> None:
+    def __init__(self, release: str = "shop-2.0-r1", **service: Any) -> None:  # noqa: ANN401 - as a file has it
         self.journal: Journal = journal_of("shop", release)
         stable = Revision("shop", Slot.BLUE, "1.9")
         opening = Opening("canary", make_service("canary", **service), "2.0", stable, 4)
@@ -56,7 +58,9 @@ class Releasing:
     def gate(self) -> None:
         """It waits for a person."""
         self.live(candidate=25, blue=75)
-        self.journal.append("gate", key="gate-25%", step="50 %", deadline="2030-01-01T03:40:00+00:00", plan="")
+        self.journal.append(
+            "gate", key="gate-25%", step="50 %", deadline="2030-01-01T03:40:00+00:00", plan=""
+        )
 
     def back(self, reason: str = "error_rate of candidate was 5 %") -> None:
         """It goes back, to the end."""

@@ -40,7 +40,11 @@ def test_a_release_is_one_thread_and_its_end_is_written_over_the_first_message(
     channel.send(message("end", "shop 2.0 has all traffic", is_last=True), thread, again=False)
     first, gate, approved, end = slack.posts
     assert [post.get("thread_ts") for post in slack.posts] == [None, *[first["ts"]] * 3]
-    assert (gate["reply_broadcast"], approved["reply_broadcast"], end["reply_broadcast"]) == (True, False, False)
+    assert (gate["reply_broadcast"], approved["reply_broadcast"], end["reply_broadcast"]) == (
+        True,
+        False,
+        False,
+    )
     assert (first["text"], end["text"]) == ("shop 2.0 has all traffic", "shop 2.0 has all traffic")
     assert "It began: shop 2.0 is released" in str(first["blocks"])
 
