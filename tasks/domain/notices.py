@@ -150,16 +150,20 @@ def _is_web_address(url: str) -> bool:
 
 
 def _hide(found: Any) -> Any:  # noqa: ANN401 - whatever a file holds
-    """*found* without any value that may be a secret and stands where none belongs."""
-    if isinstance(found, Part | Hidden):
+    """*found* without any value that may be a secret and stands where none belongs.
+
+    YAML 1.1 reads the key ``on`` as true.
+    """
+    if isinstance(found, Part):
         return found
-    if not isinstance(found, Mapping):
-        return Hidden()
-    model = KINDS.get(str(found.get("kind")))
+    content = (
+        {"on" if key is True else key: found[key] for key in found} if isinstance(found, Mapping) else {}
+    )
+    model = KINDS.get(str(content.get("kind")))
     if model is None:
-        return {"kind": str(found.get("kind", ""))}
-    fields = {field.alias or name: field for name, field in model.model_fields.items()}
-    return {key: _shown(key, value) if key in fields else Hidden() for key, value in found.items()}
+        return {"kind": str(content.get("kind", ""))}
+    fields = {field.alias or name for name, field in model.model_fields.items()}
+    return {key: _shown(key, value) if key in fields else Hidden() for key, value in content.items()}
 
 
 def _shown(key: str, value: Any) -> Any:  # noqa: ANN401 - as above

@@ -7,6 +7,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from tasks.domain.notices import Event, Notices
@@ -60,11 +61,17 @@ def test_a_file_comes_back_as_it_was_and_editors_accept_it() -> None:
     jsonschema.validate(dumped, schema)
 
 
+def test_yaml_may_take_the_key_on_for_true() -> None:
+    content = yaml.safe_load("[{kind: webhook, url: 'https://hooks.example/', on: [end, failure]}]")
+    assert adapter.validate_python(content)[0].on == (Event.END, Event.FAILURE)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         ({"kind": "pager"}, "'pager'"),
-        ({"channel": "#r"}, "slack"),
+        ({"channel": "#r"}, "'slack', 'email', 'webhook'"),
+        ("slack", "'slack', 'email', 'webhook'"),
         (SLACK | {"api": "http://slack.example/api/"}, "found http://slack.example, expected https"),
         (SLACK | {"on": []}, "on"),
         (SLACK | {"on": ["sometimes"]}, "'passes'"),
@@ -80,7 +87,10 @@ def test_a_file_comes_back_as_it_was_and_editors_accept_it() -> None:
         (WEBHOOK | {"url": "file:///etc/passwd"}, "expected a web address"),
     ],
 )
-def test_what_is_wrong_is_refused_naming_the_field(content: dict[str, Any], said: str) -> None:
+def test_what_is_wrong_is_refused_naming_the_field(
+    content: Any,  # noqa: ANN401 - whatever a file holds
+    said: str,
+) -> None:
     assert said in fault([content])
 
 
