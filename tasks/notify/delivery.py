@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,14 +22,18 @@ log = logging.getLogger("davy.notify")
 
 
 class Delivery:
-    """Tells what *feed* has, through *channel*; what was told stands in the file at *path*.
+    """Tells what *feed* has, through a channel; what was told stands in the file at *path*.
 
     Not to be run by two threads at a time.
+
+    Args:
+        opened: Gives the channel, once there is something to tell.
     """
 
-    def __init__(self, feed: Feed, channel: Channel, path: Path, *, name: str) -> None:
+    def __init__(self, feed: Feed, opened: Callable[[], Channel], path: Path, *, name: str) -> None:
         self._feed = feed
-        self._channel = channel
+        self._open = opened
+        self._channel: Channel | None = None
         self._path = path
         self._name = f"{feed.name}: {name}"
         self._told: Told | None = None
@@ -79,7 +84,8 @@ class Delivery:
         again = told.sending == message.id
         self._keep(replace(told, sending=message.id))
         try:
-            thread = self._channel.send(message, told.thread, again=again)
+            channel = self._channel = self._channel or self._open()
+            thread = channel.send(message, told.thread, again=again)
         except PermanentError as error:
             log.warning("%s: a message (%s) is left out: %s", self._name, message.event, error)
             thread = told.thread

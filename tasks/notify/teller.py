@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from tasks.domain.notices import Email, Slack, Webhook
@@ -92,9 +93,9 @@ class Teller:
             self._was_full = full
             if full or path in self._known:
                 return
-            channel = open_channel(notice, self._read_secret)
             self._known.add(path)
-            self._open[path] = Delivery(feed, channel, path, name=_name(notice))
+            opened = partial(open_channel, notice, self._read_secret)
+            self._open[path] = Delivery(feed, opened, path, name=_name(notice))
             self._start()
 
     def _start(self) -> None:

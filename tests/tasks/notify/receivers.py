@@ -43,14 +43,19 @@ class Request:
 
 
 class Receiver(ThreadingHTTPServer):
-    """Keeps what it is sent, and gives the answers that it was told to, one for each request."""
+    """Keeps what it is sent, and gives the answers that it was told to, one for each request.
+
+    Attributes:
+        may_answer: While it is not set, requests wait.
+    """
 
     daemon_threads = True
 
     def __init__(self, port: int) -> None:
         self.requests: list[Request] = []
         self.answers: dict[str, list[Answer | str]] = {}
-        self.slow = 0.0
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         super().__init__(("127.0.0.1", port), _Handler)
 
     @property
@@ -66,7 +71,7 @@ class Receiver(ThreadingHTTPServer):
     def answer(self, request: Request) -> Answer | None:
         """The answer to a request; None for none."""
         self.requests.append(request)
-        time.sleep(self.slow)
+        self.may_answer.wait(60)
         told = self.answers.get(request.path) or []
         first = told.pop(0) if told else None
         if isinstance(first, Answer):

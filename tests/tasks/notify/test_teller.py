@@ -29,7 +29,7 @@ from tests.tasks.notify.releases import CANARY, LINKS, Releasing, by_slack, by_w
 
 Reader = Callable[[SecretPlace], SecretStr]
 Start = Callable[[], Teller]
-SOON = timedelta(seconds=10)
+SOON = timedelta(seconds=30)
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +52,13 @@ def start(home: Path, read_secret: Reader) -> Iterator[Start]:
     yield begin
     for teller in tellers:
         teller.close()
+
+
+def await_that(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + SOON.total_seconds()
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def events(receiver: Receiver) -> list[str]:
@@ -146,15 +153,19 @@ def test_a_message_that_is_never_wanted_does_not_hold_up_the_others(
 def test_a_slow_channel_delays_neither_who_shows_a_release_nor_the_other_channels(
     start: Start, releasing: Releasing, slack: FakeSlack, receiver: Receiver
 ) -> None:
-    slack.slow = 1.5
-    teller, began = start(), time.monotonic()
+    slack.may_answer.clear()
+    teller, to = start(), notices(by_slack(slack.url), by_webhook(receiver.url))
+    began = time.monotonic()
     for _ in range(50):
-        teller.look(releasing.journal, notices(by_slack(slack.url), by_webhook(receiver.url)))
-    assert time.monotonic() - began < 0.5
-    while not receiver.requests:
-        assert time.monotonic() - began < 1.4
-        time.sleep(0.01)
+        teller.look(releasing.journal, to)
+    assert time.monotonic() - began < 2
+    await_that(lambda: receiver.requests and slack.requests)
+    releasing.promoted()
+    await_that(lambda: events(receiver) == ["start", "end"])
     assert slack.posts == []
+    slack.may_answer.set()
+    assert teller.settle(SOON) == 0
+    assert len(slack.posts) == 2
 
 
 def test_a_channel_that_stays_away_is_said_once_and_dropped_an_hour_after_the_end(
@@ -168,6 +179,7 @@ def test_a_channel_that_stays_away_is_said_once_and_dropped_an_hour_after_the_en
     teller = start()
     teller.look(releasing.journal, to)
     releasing.back()
+    await_that(lambda: "not told yet" in caplog.text)
     assert teller.settle(timedelta(seconds=1)) == 1
     assert caplog.text.count("not told yet: webhook to 127.0.0.1: found URLError") == 1
     monkeypatch.setattr(delivery, "GIVE_UP", timedelta(0))
@@ -230,8 +242,7 @@ def test_secrets_are_read_anew_and_stand_in_no_log_and_no_file(
     start().close()
     teller = Teller(LINKS, secret_reader(lambda _name: SecretStr("")))
     teller.look(releasing.journal, to)
-    assert teller.settle(timedelta(milliseconds=500)) == 1
-    assert "found invalid_auth" in caplog.text
+    await_that(lambda: "found invalid_auth" in caplog.text)
     monkeypatch.setenv("SLACK_TOKEN", CANARY)
     assert teller.settle(SOON) == 0
     releasing.back()
@@ -246,39 +257,41 @@ KILLED = """
 import sys
 from datetime import timedelta
 from pathlib import Path
-from pydantic import SecretStr
+from pydantic import SecretStr, TypeAdapter
+from tasks.domain.notices import Notices
 from tasks.journal import Journal
+from tasks.notify.base import Links
 from tasks.notify.teller import Teller
-from tests.tasks.notify.releases import CANARY, LINKS, by_slack, by_webhook, notices
-teller = Teller(LINKS, lambda place: SecretStr(CANARY))
-teller.look(Journal(Path(sys.argv[1])), notices(by_slack(sys.argv[2], channel="C0RELEASES"), by_webhook(sys.argv[3])))
-print("ready", flush=True)
+path, notices, secret = sys.argv[1:]
+teller = Teller(Links(str), lambda place: SecretStr(secret))
+teller.look(Journal(Path(path)), TypeAdapter(Notices).validate_json(notices))
 teller.settle(timedelta(minutes=1))
 """
 
 
-def killed_while(journal: Journal, slack: FakeSlack, receiver: Receiver, at: Callable[[], Any]) -> None:
+def killed_while(journal: Journal, to: list[dict[str, Any]], at: Callable[[], object]) -> None:
     """Run a teller in a process that is killed once *at* is true."""
-    command = [sys.executable, "-c", KILLED, str(journal.path), slack.url, receiver.url]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]) as process:
-        deadline = time.monotonic() + 30
-        while not at() and time.monotonic() < deadline:
-            time.sleep(0.005)
-        os.kill(process.pid, signal.SIGKILL)
+    command = [sys.executable, "-c", KILLED, str(journal.path), json.dumps(to), CANARY]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[3]) as process:
+        try:
+            await_that(at)
+        finally:
+            os.kill(process.pid, signal.SIGKILL)
 
 
 def test_a_teller_killed_in_the_middle_of_a_message_tells_it_once(
     start: Start, releasing: Releasing, slack: FakeSlack, receiver: Receiver
 ) -> None:
     releasing.gate()
-    slack.slow = receiver.slow = 0.5
-    killed_while(releasing.journal, slack, receiver, lambda: slack.requests and receiver.requests)
-    slack.slow = receiver.slow = 0
-    time.sleep(0.6)  # what was asked for is carried out, though nobody waits for it
-    assert len(slack.posts) == 1
+    slack.may_answer.clear()
+    receiver.may_answer.clear()
+    contents = [by_slack(slack.url, channel="C0RELEASES"), by_webhook(receiver.url)]
+    killed_while(releasing.journal, contents, lambda: slack.requests and receiver.requests)
+    slack.may_answer.set()
+    receiver.may_answer.set()
+    await_that(lambda: len(slack.posts) == 1)  # it is carried out, though nobody waits for it
     teller = start()
-    to = notices(by_slack(slack.url, channel="C0RELEASES"), by_webhook(receiver.url))
-    teller.look(releasing.journal, to)
+    teller.look(releasing.journal, notices(*contents))
     releasing.promoted()
     assert teller.settle(SOON) == 0
     assert [bool(post.get("thread_ts")) for post in slack.posts] == [False, True, True]
@@ -306,8 +319,7 @@ def test_a_file_of_what_was_told_that_is_broken_is_said_and_nothing_is_sent(
     path.write_text(json.dumps(["torn"]))
     teller = start()
     teller.look(releasing.journal, notices(by_webhook(receiver.url)))
-    assert teller.settle(timedelta(milliseconds=400)) == 1
-    assert "found something else, expected what was told so far" in caplog.text
+    await_that(lambda: "found something else, expected what was told so far" in caplog.text)
     assert receiver.requests == []
     path.unlink()
     assert teller.settle(SOON) == 0
