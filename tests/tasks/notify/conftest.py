@@ -1,0 +1,48 @@
+"""Servers to be told through, and a release to tell of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from tasks.domain.secrets import SecretPlace
+from tests.tasks.notify.receivers import FakeSlack, Receiver, serving
+from tests.tasks.notify.releases import CANARY, Releasing
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def slack(free_port: Callable[[], int]) -> Iterator[FakeSlack]:
+    """Slack's Web API."""
+    server = FakeSlack(free_port(), CANARY)
+    with serving(server):
+        yield server
+
+
+@pytest.fixture
+def receiver(free_port: Callable[[], int]) -> Iterator[Receiver]:
+    """A webhook's receiver."""
+    server = Receiver(free_port())
+    with serving(server):
+        yield server
+
+
+@pytest.fixture
+def read_secret() -> Callable[[SecretPlace], SecretStr]:
+    """Every secret is the planted one."""
+    return lambda _place: SecretStr(CANARY)
+
+
+@pytest.fixture
+def releasing(home: Path) -> Releasing:
+    """A release that has just begun."""
+    del home
+    return Releasing()
