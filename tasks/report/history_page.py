@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tasks.domain.units import format_duration
-from tasks.history import End, Entry, History, ends_of
+from tasks.history import End, Entry, History, ends_of, rounded
 from tasks.report import canvas
-from tasks.report.words import share, span
+from tasks.report.words import share
 
 NEWEST = 100
 """How many releases the page lists."""
@@ -85,7 +85,7 @@ def history_page(history: History, links: Mapping[Entry, Links]) -> str:
         names=NAMES,
         End=End,
         share=share,
-        span=span,
+        rounded=rounded,
     )
 
 
