@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from deployments.history_runs import EndedRun
 from deployments.prefect_api import run_url
 from tasks.domain.errors import InputError
 from tasks.domain.settings import settings
@@ -60,6 +62,12 @@ def read_history(
     return history_of(found, began, until)
 
 
+def to_json(history: History, runs: Sequence[EndedRun] | None, limit: int) -> dict[str, Any]:
+    """For ``--json``; ``runs_without_release`` is null where Prefect's server did not answer."""
+    told = None if runs is None else [run.to_json() for run in runs[:limit]]
+    return history.to_json(limit) | {"runs_without_release": told}
+
+
 def write_page(history: History, file: Path) -> None:
     """Write the history as one HTML page; reports that lie beside it are linked.
 
@@ -76,13 +84,21 @@ def write_page(history: History, file: Path) -> None:
         raise InputError("page", str(file), f"a file that can be written ({error.strerror})") from error
 
 
-def print_history(console: Console, history: History, limit: int) -> None:
-    """The newest *limit* releases, one in a line, newest first; then the figures."""
+def print_history(console: Console, history: History, runs: Sequence[EndedRun] | None, limit: int) -> None:
+    """The newest *limit* releases, one in a line, newest first; then the figures.
+
+    Args:
+        runs: Those that ended before they opened a release; None where nobody knows.
+    """
     shown = history.entries[:limit]
     if shown:
         console.print(_releases(console, shown, undone_by(history.entries)))
     for one in history.unreadable:
         console.print(f"[red]unreadable:[/] {escape(one.trouble)}")
+    for run in () if runs is None else runs[:limit]:
+        subject = escape(" ".join(filter(None, (run.service, run.version))))
+        line = f"[red]no release:[/] {run.ended:%m-%d %H:%M} {subject} {run.state}: {escape(run.message)}"
+        console.print(line, no_wrap=True, overflow="ellipsis")
     if len(shown) < len(history.entries):
         console.print(f"[dim]{len(shown)} of {len(history.entries)} releases; more with --limit[/]")
     days = format_duration(history.overall.span)

@@ -26,7 +26,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import chain
 from math import ceil
-from statistics import median
 from typing import Any
 
 from tasks.domain.model import Outcome
@@ -66,7 +65,9 @@ class Spread:
         ordered = sorted(spans)
         if not ordered:
             return None
-        return cls(median(ordered), ordered[ceil(0.9 * len(ordered)) - 1], len(ordered))
+        count = len(ordered)
+        middle = (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
+        return cls(middle, ordered[ceil(0.9 * count) - 1], count)
 
     def __str__(self) -> str:
         return f"{rounded(self.median)} ({rounded(self.p90)})"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -157,7 +157,7 @@ class Index:
     def _row(self, mark: Mark) -> list[Any]:
         """A journal as the table has it; one that can't be read, or has not begun, only by its name."""
         file = self.journals / mark[0]
-        named: Mapping[str, Any] = {"service": file.parent.name, "release": file.stem}
+        named: dict[str, Any] = {"service": file.parent.name, "release": file.stem}
         entry, trouble = None, None
         try:
             entry = entry_of(Journal(file))

@@ -14,7 +14,6 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tasks.domain.units import format_duration
 from tasks.history import End, Entry, History, ends_of, rounded
 from tasks.report import canvas
 from tasks.report.words import share
@@ -79,10 +78,10 @@ def history_page(history: History, links: Mapping[Entry, Links]) -> str:
         ends=ends,
         rows=rows,
         links=links,
-        days=format_duration(history.until - history.since),
         chart=Markup(canvas.themed(weeks_plot(weeks), _VARIABLES)) if ends else "",  # noqa: S704 - as in a report
         drawn=[end for end in End if history.overall.ends[end]],
         names=NAMES,
+        notes=_notes,
         End=End,
         share=share,
         rounded=rounded,
@@ -125,6 +124,13 @@ def weeks_plot(figure: Figure, weeks: Sequence[Week]) -> None:
 def _monday(at: datetime) -> datetime:
     day = at.replace(hour=0, minute=0, second=0, microsecond=0)
     return day - timedelta(days=day.weekday())
+
+
+def _notes(entry: Entry) -> str:
+    """What is told of a way back beside its reason."""
+    by = f"by {entry.by}" if entry.by and entry.by not in entry.reason else ""
+    after = f"users back after {rounded(entry.restoring)}" if entry.reason and entry.restoring else ""
+    return "; ".join(filter(None, (by, after)))
 
 
 @cache

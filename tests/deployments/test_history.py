@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from deployments.history import print_history, read_history, write_page
+from deployments.history import print_history, read_history, to_json, write_page
+from deployments.history_runs import EndedRun, ended_runs
 from flows.rollback import rollback
 from tasks.domain.errors import InputError
 from tasks.domain.model import Outcome
@@ -18,6 +19,7 @@ from tasks.domain.settings import settings
 from tasks.history import End, History
 from tests.rig.bare import run, without_engine
 from tests.rig.fakes import make_service, make_world
+from tests.rig.small_prefect import Prefect, small_prefect
 from tests.rig.world import World
 from tests.tasks.history.past import NOW, Past
 
@@ -36,10 +38,12 @@ def tell(home: Path) -> Tell:
     return write
 
 
-def printed(history: History, limit: int = 20, width: int = 110) -> list[str]:
+def printed(
+    history: History, limit: int = 20, width: int = 110, runs: Sequence[EndedRun] | None = None
+) -> list[str]:
     console = Console(width=width, highlight=False)
     with console.capture() as captured:
-        print_history(console, history, limit)
+        print_history(console, history, runs, limit)
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
@@ -220,3 +224,52 @@ def test_a_page_that_cannot_be_written_is_refused(tell: Tell, tmp_path: Path) ->
     tell("r1").promoted()
     with pytest.raises(InputError, match="page: found"):
         write_page(read_history(None, "30d"), tmp_path)
+
+
+@pytest.fixture
+def prefect(home: Path) -> Iterator[Prefect]:
+    """A server in place of Prefect's."""
+    del home
+    with small_prefect() as server:
+        yield server
+
+
+def a_run(number: int, service: object, release: str = "", **more: object) -> dict[str, object]:
+    """A flow run that was refused, as the server has it."""
+    parameters = {"service": service, "version": f"v{number}", "release": release} | more
+    state = {"type": "FAILED", "name": "Failed", "message": f"version: found 'v{number}',\n expected another"}
+    run = f"{number:08d}-0000-4000-8000-000000000000"
+    return {"id": run, "parameters": parameters, "state": state, "end_time": "2026-11-23T11:58:00.5Z"}
+
+
+def test_runs_without_a_release_are_told_by_prefects_own_record(tell: Tell, prefect: Prefect) -> None:
+    tell("r1").failed()
+    tell("shop-00000003").failed()
+    runs = [
+        *(a_run(1, {"service": "shop"}, "r1"), a_run(2, {"service": "shop"}, "r2")),
+        *(a_run(3, {"service": "shop"}), a_run(4, {"service": "wing"}), a_run(5, "shop", "back")),
+    ]
+    prefect.answers["POST /flow_runs/filter"] = [(200, runs)]
+    found = ended_runs(None, NOW)
+    assert found
+    assert [(one.service, one.version) for one in found] == [("shop", "v2"), ("wing", "v4"), ("shop", "v5")]
+    assert found[0].ended == NOW - timedelta(seconds=119.5)
+    assert [one.service for one in ended_runs("wing", NOW) or ()] == ["wing"]
+    ((_, asked), *_) = prefect.asked
+    assert asked["flow_runs"]["end_time"] == {"after_": "2026-11-23T12:00:00+00:00"}
+    history = read_history(None, "30d")
+    told = "no release: 11-23 11:58 shop v2 Failed: version: found 'v2', expected another"
+    assert told in printed(history, runs=found)
+    assert to_json(history, found, 1)["runs_without_release"] == [found[0].to_json()]
+
+
+@pytest.mark.parametrize("answer", [(503, {}), (200, "<html>somebody's wiki</html>"), (200, [{"id": "x"}])])
+def test_a_server_that_gives_no_answer_is_no_hindrance(prefect: Prefect, answer: tuple[int, object]) -> None:
+    prefect.answers["POST /flow_runs/filter"] = [answer]
+    assert ended_runs(None, NOW) is None
+
+
+def test_without_a_server_it_is_said_that_nobody_knows(home: Path) -> None:
+    del home
+    assert ended_runs(None, NOW) is None
+    assert to_json(read_history(None, "30d"), None, 20)["runs_without_release"] is None

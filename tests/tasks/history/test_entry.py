@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,7 +116,7 @@ def test_a_rollback_restores_from_its_beginning(tmp_path: Path) -> None:
 def test_lead_time_counts_from_the_commit_where_it_is_known(
     tmp_path: Path, committed: str | None, lead: timedelta, counts: str
 ) -> None:
-    opening = {"committed": committed} if committed else {}
+    opening: dict[str, Any] = {"committed": committed} if committed else {}
     entry = read(Past(tmp_path, **opening).promoted(600))
     assert (entry.lead_time, entry.to_json()["lead_from"]) == (lead, counts)
 

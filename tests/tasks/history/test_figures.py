@@ -40,7 +40,12 @@ def figures(*entries: Entry) -> Figures:
 def rollback(of: Entry, after: timedelta, took: timedelta = MINUTE) -> Entry:
     """A rollback that began *after* the end of *of*."""
     began = (of.ended or NOW) + after
-    times = {"began": began, "ended": began + took, "detected": began, "restored": began + took}
+    times: dict[str, Any] = {
+        "began": began,
+        "ended": began + took,
+        "detected": began,
+        "restored": began + took,
+    }
     return one(kind="rollback", version=of.stable, stable=of.version, service=of.service, **times)
 
 

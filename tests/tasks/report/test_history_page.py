@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,7 +64,7 @@ def row(page: Read, start: str) -> str:
 def history(tmp_path: Path) -> History:
     """Two services; one release promoted, one failed, one that was stopped, one that a rollback took back."""
     bad = Past(tmp_path, "bad", version="v4", stable="v2", ago=timedelta(days=3)).promoted()
-    back = {"version": "v2", "stable": "v4", "kind": "rollback", "ago": timedelta(days=2)}
+    back: dict[str, Any] = {"version": "v2", "stable": "v4", "kind": "rollback", "ago": timedelta(days=2)}
     return told(
         Past(tmp_path, "good", ago=timedelta(days=9)).promoted(),
         Past(tmp_path, "failed", version="v3", ago=timedelta(days=8)).failed(by="ana"),
