@@ -21,7 +21,8 @@ LONGEST = 600
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Give each test here the time that its module's scene may need."""
+    """Each test here has the machine for itself, and the time that its module's scene may need."""
+    item.add_marker(pytest.mark.alone)
     if "davy" in getattr(item, "fixturenames", ()):
         item.add_marker(pytest.mark.timeout(LONGEST))
 

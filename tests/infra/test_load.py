@@ -16,6 +16,7 @@ import pytest
 
 from infra.local.load import Load
 
+pytestmark = pytest.mark.alone
 DEADLINE = 20
 
 

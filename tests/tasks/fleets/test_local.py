@@ -25,6 +25,7 @@ from tasks.fleets.local import LocalProcesses
 from tasks.fleets.processes import starts
 from tasks.journal import FileLease, take
 
+pytestmark = pytest.mark.alone
 SOON = timedelta(seconds=60)
 BLUE = Revision("shop", Slot.BLUE, "v1")
 
