@@ -93,6 +93,15 @@ def test_what_cannot_be_read_is_listed_and_stops_nothing(index: Index) -> None:
     assert len(index.find("shop", NOW).unreadable) == 1, "its time is not known, so it is of any"
 
 
+def test_whatever_a_line_says_can_be_kept(index: Index) -> None:
+    Past(index.journals, "odd", version={"not": "text"}).failed(
+        reason="half a \ud83d character\n and \x00", by="\udcff"
+    )  # type: ignore[arg-type]  # no text
+    for _ in range(2):
+        odd = next(entry for entry in index.find(None, EVER).entries if entry.release == "odd")
+        assert (odd.reason, odd.by, odd.version) == ("half a ? character and \x00", "?", "{'not': 'text'}")
+
+
 def test_a_journal_that_may_not_be_read_is_listed_too(index: Index) -> None:
     (index.journals / "shop" / "folder.jsonl").mkdir()
     (one,) = index.find(None, EVER).unreadable
