@@ -75,9 +75,9 @@ class Entry(NamedTuple):
 
     @property
     def why(self) -> str:
-        """The reason, without the revision of the same service that it is said of."""
+        """The reason, without the service, or its revision, that it is said of."""
         subject, _, rest = self.reason.partition(": ")
-        return rest if rest and subject.startswith(f"{self.service}/") else self.reason
+        return rest if rest and subject.split("/")[0] == self.service else self.reason
 
     @property
     def is_rollback(self) -> bool:
