@@ -142,7 +142,7 @@ def _outcome(entry: Entry) -> str:
 
 def _figures(history: History, days: str) -> Table:
     table = Table(box=None, header_style="dim", pad_edge=False)
-    table.add_column(f"last {days}", no_wrap=True, max_width=CELL, overflow="ellipsis")
+    table.add_column(f"last {days}", max_width=CELL, overflow="fold")
     for name in COLUMNS:
         table.add_column(name, no_wrap=True)
     rows = dict(history.services) if len(history.services) == 1 else {**history.services, "": history.overall}

@@ -75,9 +75,9 @@ class Entry(NamedTuple):
 
     @property
     def why(self) -> str:
-        """The reason, without the revision of the same service that it is said of."""
+        """The reason, without the service, or its revision, that it is said of."""
         subject, _, rest = self.reason.partition(": ")
-        return rest if rest and subject.startswith(f"{self.service}/") else self.reason
+        return rest if rest and subject.split("/")[0] == self.service else self.reason
 
     @property
     def is_rollback(self) -> bool:
@@ -166,12 +166,12 @@ def _entry(record: Record) -> Entry:
     shares = [points for line in record.all("asked") if (points := _new_share(line, own))]
     checks = _checks(record)
     detected, restored = _rolled_back(record, own) if kind == ROLLBACK else _taken_back(record, own, checks)
-    return Entry(
-        service=opening["service"]["service"],
+    return Entry(  # long, as there is a line for each field
+        service=_plain(opening["service"]["service"]),
         release=record.release,
-        kind=kind,
-        version=opening["version"],
-        stable=stable["version"] if stable else "",
+        kind=_plain(kind),
+        version=_plain(opening["version"]),
+        stable=_plain(stable["version"]) if stable else "",
         began=record.opened_at,
         ended=ended.at if ended else None,
         outcome=record.outcome,
@@ -229,14 +229,19 @@ def _reason(record: Record) -> str:
     if word is None and record.outcome in GOOD:
         return ""
     told = word.data["reason"] if word else ended.data["message"] if ended else ""
-    return " ".join(str(told).split())
+    return " ".join(_plain(told).split())
 
 
 def _by(record: Record) -> str:
     """Who ended it before its end; the person who asked for it comes before who carried it out."""
     word = record.abort_asked if record.outcome in (None, Outcome.ABORTED) else None
     word = word or record.reverting
-    return str(word.data["by"]) if word else ""
+    return _plain(word.data["by"]) if word else ""
+
+
+def _plain(told: object) -> str:
+    """As text that any encoding can hold; a program's output may have had half a character."""
+    return str(told).encode(errors="replace").decode()
 
 
 def _committed(opening: Mapping[str, Any]) -> datetime | None:

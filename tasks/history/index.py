@@ -165,7 +165,8 @@ class Index:
             trouble = str(error)
         values = {name: getattr(entry, name) for name in _FIELDS} if entry else dict.fromkeys(_FIELDS) | named
         for name in _TIMES:
-            values[name] = values[name].timestamp() if values[name] else None
+            at = values[name]
+            values[name] = at.timestamp() if at else None
         return [*mark, trouble, *(values[name] for name in _FIELDS)]
 
     def _forget(self) -> None:

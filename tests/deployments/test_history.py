@@ -103,6 +103,8 @@ def test_several_services_stand_side_by_side_with_all(tell: Tell) -> None:
     assert max(map(len, lines)) <= 110
     assert [line for line in lines if line.startswith("all") and "50 % (1 of 2)" in line]
     assert [line for line in lines if "RolledBack" in line and "why why" in line]
+    figures = lines[next(number for number, line in enumerate(lines) if "withdrawn" in line) :]
+    assert long in "".join(line[:16] for line in figures), "names are not cut where figures stand"
 
 
 def test_a_wide_terminal_has_room_for_the_ids(tell: Tell) -> None:

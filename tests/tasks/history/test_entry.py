@@ -39,6 +39,20 @@ def test_a_promoted_release(tmp_path: Path) -> None:
     assert (entry.detected, entry.restored, entry.restoring) == (None, None, None)
 
 
+@pytest.mark.parametrize(
+    ("reason", "why"),
+    [
+        ("shop/green@v2: found 0 of 2 healthy", "found 0 of 2 healthy"),
+        ("shop: found 0 of 2 healthy", "found 0 of 2 healthy"),
+        ("shopping: is over", "shopping: is over"),
+        ("error_rate of green: found 5 %", "error_rate of green: found 5 %"),
+        ("two\n lines: ", "two lines:"),
+    ],
+)
+def test_the_service_itself_is_left_out_of_why(tmp_path: Path, reason: str, why: str) -> None:
+    assert read(Past(tmp_path).failed(reason=reason)).why == why
+
+
 def test_a_release_that_runs_has_no_end(tmp_path: Path) -> None:
     entry = read(Past(tmp_path).live(10, candidate=20, blue=80))
     assert (entry.ended, entry.outcome, entry.duration, entry.lead_time) == (None, None, None, None)

@@ -9,6 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import PIPE, Popen
+from typing import Any
 
 import pytest
 
@@ -91,6 +92,15 @@ def test_what_cannot_be_read_is_listed_and_stops_nothing(index: Index) -> None:
         assert "it was changed" in one.trouble
     assert index.find("wing", EVER).unreadable == ()
     assert len(index.find("shop", NOW).unreadable) == 1, "its time is not known, so it is of any"
+
+
+def test_whatever_a_line_says_can_be_kept(index: Index) -> None:
+    odd_names: dict[str, Any] = {"version": {"not": "text"}}
+    reason = "half a \ud83d character\n and \x00"
+    Past(index.journals, "odd", **odd_names).failed(reason=reason, by="\udcff")
+    for _ in range(2):
+        odd = next(entry for entry in index.find(None, EVER).entries if entry.release == "odd")
+        assert (odd.reason, odd.by, odd.version) == ("half a ? character and \x00", "?", "{'not': 'text'}")
 
 
 def test_a_journal_that_may_not_be_read_is_listed_too(index: Index) -> None:

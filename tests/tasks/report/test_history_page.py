@@ -141,6 +141,11 @@ def test_only_the_newest_are_listed_and_that_is_said(history: History) -> None:
     assert f"The newest {NEWEST} of {NEWEST + 5} releases" in page.text
 
 
+def test_names_that_are_no_characters_can_be_written(tmp_path: Path) -> None:
+    history = told(Past(tmp_path, version="v\ud83d").failed(reason="\ud83d"))
+    assert page_of(history).encode()
+
+
 def test_the_same_history_gives_the_same_page(history: History) -> None:
     assert page_of(history) == page_of(history)
 
