@@ -1,4 +1,4 @@
-"""The verbs that look back and judge: report, backtest, judge."""
+"""The verbs that look back and judge: history, report, backtest, judge."""
 
 from __future__ import annotations
 
@@ -8,8 +8,35 @@ from typing import Annotated
 
 import typer
 
-from deployments.command import Json, app, out, verb
+from deployments.command import Json, app, err, out, verb
 from tasks.domain.canary import Thresholds
+
+
+@app.command()
+@verb
+def history(
+    service: Annotated[str | None, typer.Argument(help="Only this service.", metavar="[SERVICE]")] = None,
+    *,
+    since: Annotated[str, typer.Option("--since", help="How far back, such as 30d.")] = "30d",
+    limit: Annotated[int, typer.Option("--limit", min=0, help="How many releases are listed.")] = 20,
+    page: Annotated[
+        Path | None, typer.Option("--page", help="Write a page there, too.", metavar="FILE.html")
+    ] = None,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Read every journal again.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show past releases and DORA's figures: lead time, frequency, change failure rate, time to restore."""
+    from deployments import history as past  # noqa: PLC0415 - not needed elsewhere
+    from deployments.history_runs import ended_runs  # noqa: PLC0415 - likewise
+
+    found = past.read_history(service, since, rebuild=rebuild, say=err.print)
+    runs = ended_runs(service, found.since)
+    if page:
+        past.write_page(found, page)
+    if as_json:
+        typer.echo(json.dumps(past.to_json(found, runs, limit)))
+    else:
+        past.print_history(out, found, runs, limit)
 
 
 @app.command()

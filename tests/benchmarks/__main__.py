@@ -1,6 +1,6 @@
 """Measure, and print each figure with its ratio to the limit that it is held against.
 
-``python -m tests.benchmarks [--json] [judging] [guard-step] [simulator] [memory] [split-live] [own-time] [detection] [lost]
+``python -m tests.benchmarks [--json] [judging] [guard-step] [simulator] [history] [memory] [split-live] [own-time] [detection] [lost]
 [kubernetes-live] [kubernetes-detection]``
 """
 
@@ -17,6 +17,7 @@ from rich.console import Console
 from tests.benchmarks import (
     detection,
     guard_step,
+    history,
     judging,
     lost,
     memory,
@@ -32,6 +33,7 @@ ALONE: dict[str, Callable[[], list[Figure]]] = {
     "judging": judging.measure,
     "guard-step": guard_step.measure,
     "simulator": simulator.measure,
+    "history": history.measure,
     on_kubernetes.LIVE: on_kubernetes.measure_live,
 }
 """Those that need no stack."""
