@@ -23,6 +23,8 @@ from tasks.notify.base import CALL_TIMEOUT, Message, SecretReader, Thread, one_l
 
 WIDEST = 900
 """Characters of a line; mail servers take 998."""
+HEADER = 250
+"""Characters of a header's line: a folded subject would begin with a blank in some mail programs."""
 NEVER = (552, 554)
 """Answers to a message that mean that this one is not wanted."""
 log = logging.getLogger("davy.notify")
@@ -94,8 +96,10 @@ def mail_of(message: Message, notice: Email, *, first: bool) -> EmailMessage:
         mail["In-Reply-To"] = mail["References"] = root
     mail["Auto-Submitted"] = "auto-generated"
     links = [f"{link.text}: {link.url}" for link in message.links]
-    lines = [message.headline, "", *message.details, *([""] if links else []), *links]
-    mail.set_content("\n".join(one_line(line, WIDEST) for line in lines) + "\n", cte="quoted-printable")
+    parts = [[message.headline], message.details, links]
+    text = "\n\n".join("\n".join(one_line(line, WIDEST) for line in part) for part in parts if part)
+    mail.set_content(f"{text}\n", cte="quoted-printable")
+    mail.policy = WIRE.clone(max_line_length=HEADER)
     return mail
 
 

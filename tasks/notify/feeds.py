@@ -51,7 +51,7 @@ class JournalFeed:
     """What a release's journal has to tell of the events *on*."""
 
     def __init__(self, journal: Journal, on: Collection[Event], links: Links) -> None:
-        self._journal = Journal(journal.path)
+        self._journal = journal
         self._on = on
         self._links = links
 

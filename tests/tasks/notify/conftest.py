@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from tasks.domain.secrets import SecretPlace
+from tasks.notify import delivery
+from tasks.notify.base import SecretReader
+from tasks.notify.teller import Teller
 from tests.tasks.notify.receivers import FakeSlack, Receiver, serving
-from tests.tasks.notify.releases import CANARY, Releasing
+from tests.tasks.notify.releases import CANARY, LINKS, Releasing
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +50,26 @@ def releasing(home: Path) -> Releasing:
     """A release that has just begun."""
     del home
     return Releasing()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little time between two tries."""
+    monkeypatch.setattr(delivery, "FIRST_PAUSE", timedelta(milliseconds=20))
+
+
+@pytest.fixture
+def start(home: Path, read_secret: SecretReader, quick: None) -> Iterator[Callable[[], Teller]]:
+    """Starts a teller, as a process does; the one before is gone by then."""
+    del home, quick
+    tellers: list[Teller] = []
+
+    def begin() -> Teller:
+        for teller in tellers:
+            teller.close()
+        tellers.append(Teller(LINKS, read_secret))
+        return tellers[-1]
+
+    yield begin
+    for teller in tellers:
+        teller.close()

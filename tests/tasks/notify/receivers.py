@@ -183,3 +183,8 @@ def serving(server: Receiver) -> Iterator[None]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def events(receiver: Receiver) -> list[str]:
+    """What a webhook's receiver was told of, in order."""
+    return [request.json["event"] for request in receiver.requests]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -15,6 +18,8 @@ from tests.rig.fakes import make_service
 
 CANARY = "xoxb-planted-secret-4711"
 """The one secret that there is: to be found nowhere but where it is sent."""
+SOON = timedelta(seconds=30)
+"""How long anything may take on a machine that is busy."""
 LINKS = Links(
     lambda run: f"https://prefect.example/run/{run}", lambda release: f"https://davy.example/{release}"
 )
@@ -72,3 +77,11 @@ class Releasing:
         """It ends well."""
         self.live(green=100)
         self.journal.append("ended", outcome=Outcome.PROMOTED, message="shop Promoted: 2.0")
+
+
+def await_that(true: Callable[[], object]) -> None:
+    """Ask until it is true."""
+    deadline = time.monotonic() + SOON.total_seconds()
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import SecretStr
@@ -80,6 +80,13 @@ def test_a_mail_says_first_what_happened(mailbox: Mailbox, channel: Channel) -> 
     assert mailbox.envelopes[0].rcpt_tos == ["ops@shop.example", "dev@shop.example"]
     assert mail["Date"].datetime == AT
     assert mail["Auto-Submitted"] == "auto-generated"
+
+
+def test_a_long_subject_is_one_line_and_begins_with_no_blank(mailbox: Mailbox, channel: Channel) -> None:
+    subject = "Release of shop-blue-green-canary 1.2 (shop-blue-green-canary-1.2-20261127-032647-d2121e6a)"
+    channel.send(message(subject=subject), {"first": "x"}, again=False)
+    assert f"Subject: Re: {subject}\r\n".encode() in cast("bytes", mailbox.envelopes[0].content)
+    assert mailbox.mails[0].get_content().splitlines() == ["shop 2.0 is released. Nothing to do."]
 
 
 def test_the_same_message_has_the_same_id_at_each_try(mailbox: Mailbox, channel: Channel) -> None:
