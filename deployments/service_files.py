@@ -136,10 +136,16 @@ def _fault(model: type[ServiceFile], detail: ErrorDetails) -> InputError:
     return InputError(field, detail["input"], f"to {expected}" if expected.startswith("match") else expected)
 
 
+KIND_OF_NOTICE = 2
+"""Where pydantic says the kind, behind ``notify`` and a number."""
+
+
 def _without_kinds(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
     """*loc* as a file has it: which kind of a part was chosen is no key."""
     if len(loc) > 1 and loc[0] in ("fleet", "router"):
         return loc[0], *loc[2:]
+    if len(loc) > KIND_OF_NOTICE and loc[0] == "notify":
+        return *loc[:KIND_OF_NOTICE], *loc[KIND_OF_NOTICE + 1 :]
     return loc
 
 

@@ -15,12 +15,18 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from deployments.prefect_api import run_url
+from deployments.secret_blocks import read_block
 from tasks import guard
 from tasks.domain.errors import ConflictError, DavyError, PermanentError
 from tasks.domain.model import Outcome, Result, Revision
 from tasks.domain.settings import settings
 from tasks.guard import Guard
 from tasks.journal import Journal, all_journals, read_lease
+from tasks.links import link_for
+from tasks.notify.base import Links
+from tasks.notify.secret_places import secret_reader
+from tasks.notify.teller import Teller
 from tasks.record import Record
 from tasks.release import Carrier
 from tasks.restore import nothing_left, take_back, write_off
@@ -41,6 +47,7 @@ class Watcher:
         self._open: dict[Path, Watched] = {}
         self._closed: set[Path] = set()
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="watch")
+        self._teller = Teller(Links(run_url, approver_url=link_for), secret_reader(read_block))
 
     def run(self) -> None:
         """Watch until the process is ended."""
@@ -53,7 +60,7 @@ class Watcher:
         """Start a look at each open release that is not being looked at."""
         for journal in all_journals():
             if journal.path not in self._closed and journal.path not in self._open:
-                self._open[journal.path] = Watched(journal)
+                self._open[journal.path] = Watched(journal, self._teller)
         for path, watched in list(self._open.items()):
             if watched.closed:
                 self._closed.add(path)
@@ -65,8 +72,9 @@ class Watcher:
 class Watched:
     """One open release."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, teller: Teller | None = None) -> None:
         self.journal = journal
+        self._teller = teller
         self.look: Future[None] | None = None
         self.closed = False
         self._guards = Guard()
@@ -84,6 +92,7 @@ class Watched:
             if not self.journal.exists():
                 return
             record = Record.read(self.journal)
+            self._tell(record)
             if record.ended:
                 self._retire(record)
             elif record.abort_asked and not record.reverting:
@@ -104,6 +113,12 @@ class Watched:
         except Exception:
             log.exception("%s: could not be looked at", self.journal.release)
             self._not_before = time.monotonic() + AFTER_TROUBLE
+
+    def _tell(self, record: Record) -> None:
+        """Have people told, by threads that no guard waits for."""
+        if self._teller:
+            self._teller.look(self.journal, record.service.notify)
+            self._teller.ask(self.journal, record.service.notify, record.service.gates)
 
     def _note(self, trouble: str) -> None:
         """Keep what holds up a way back for whoever asks, once."""

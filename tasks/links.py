@@ -62,6 +62,11 @@ def links_at(record: Record) -> list[Link]:
     ]
 
 
+def link_for(approver: str, record: Record) -> str | None:
+    """The address of *approver*'s own link to the gate that the release waits at."""
+    return next((link.url for link in links_at(record) if link.approver == approver), None)
+
+
 def read_link(token: str) -> Link:
     """The link that a token stands for.
 

@@ -61,6 +61,12 @@ def limit_of(point: str) -> int:
     return words[point] if point in words else parse_share(point)
 
 
+def place_of(point: str) -> str:
+    """Where a gate stands, in words."""
+    words = {TRAFFIC: "before the first request", PROMOTION: "before all traffic"}
+    return words.get(point, f"before more than {point} of the traffic")
+
+
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     known = [same_name(name) for name in names]
     if "" in known or len(set(known)) != len(known):

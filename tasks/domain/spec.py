@@ -26,6 +26,7 @@ from tasks.domain.choices import Fleet, Router
 from tasks.domain.errors import PermanentError
 from tasks.domain.gates import Gates
 from tasks.domain.kubernetes import KubernetesFleet
+from tasks.domain.notices import Notices
 from tasks.domain.parts import (
     Affinity,
     EnvoyRouter,
@@ -71,6 +72,9 @@ class ServiceFile(Part):
     """What happens when somebody else changes the release's split: go back, or write it once more."""
     abort_scale_down_delay: Duration = timedelta(seconds=30)
     """How long a candidate that was taken back is kept running, for a look."""
+
+    notify: Notices = ()
+    """Who is told of a release, and by what."""
 
     @property
     def local(self) -> LocalFleet:

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from tasks.domain.errors import TransientError
 from tasks.domain.secrets import SecretPlace
+from tasks.record import Record
 
 CALL_TIMEOUT = timedelta(seconds=10)
 """How long a channel waits for the other side, at each step of a call."""
@@ -26,11 +27,13 @@ class Links:
 
     Attributes:
         run_url: The page of a flow run, by its id.
-        approve_url: Where a release's gate is answered, by the release's id; None where that is the run's page.
+        approve_url: Where a release's gate is answered, by its record at that moment; None where that is the run's page.
+        approver_url: The same for one approver alone, who decides by it in their name.
     """
 
     run_url: Callable[[str], str]
-    approve_url: Callable[[str], str] | None = None
+    approve_url: Callable[[Record], str | None] | None = None
+    approver_url: Callable[[str, Record], str | None] | None = None
 
 
 @dataclass(frozen=True)

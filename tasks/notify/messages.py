@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
+from tasks.domain.gates import place_of
 from tasks.domain.model import Outcome, Result
 from tasks.domain.notices import Event
 from tasks.domain.plan import plan_of
@@ -56,7 +57,7 @@ def _matters(record: Record, number: int, on: Collection[Event]) -> bool:
     match line.kind:
         case "opened":
             return Event.START in on
-        case "gate" | "approved" | "rejected":
+        case "gate" | "ruling":
             return Event.GATE in on
         case "outcome":
             return _verdict_matters(line, on)
@@ -96,8 +97,7 @@ class Said:
         make = {
             "opened": self._start,
             "gate": self._gate,
-            "approved": self._decided,
-            "rejected": self._decided,
+            "ruling": self._decided,
             "outcome": self._verdict,
             "reverting": self._back,
             "trouble": self._trouble,
@@ -170,35 +170,25 @@ class Said:
     def _gate(self) -> Message:
         from tasks.notify.words import had  # noqa: PLC0415 - needs pandas
 
-        deadline = _instant(self._data.get("deadline"))
-        until = f" until {moment(deadline, self.record.lines[-1].at)}" if deadline else ""
-        step = one_line(self._data.get("step") or self.record.lines[-1].key or "its next step", 100)
-        headline = f"Approval needed: {self.name} waits{until} for a person to decide, before {step}."
-        next_up = self._data.get("plan")
-        made = self._make(
-            "gate",
-            headline,
-            f"It has {had(self.record)} of the traffic now; stable is {self._stable}."
-            if self._stable
-            else "",
-            f"What comes next: {one_line(next_up)}" if isinstance(next_up, str) and next_up else "",
-            step=step,
-            deadline=deadline.isoformat() if deadline else None,
+        line, gates = self.record.lines[-1], self.record.service.gates
+        deadline = datetime.fromisoformat(self._data["deadline"])
+        until = moment(deadline, line.at)
+        headline = f"Approval needed: {self.name} waits until {until} for approval {place_of(line.key)}."
+        now = (
+            f"It has {had(self.record)} of the traffic now; stable is {self._stable}." if self._stable else ""
         )
+        who = f"Asked are {one_line(', '.join(gates.approvers))}." if gates else ""
+        made = self._make("gate", headline, now, who, step=line.key, deadline=deadline.isoformat())
         evidence = tuple(replace(link, text="The evidence") for link in made.links)
-        answer = self.links.approve_url
-        decide = (Link("Approve or reject", answer(self.record.release)),) if answer else ()
+        answer = self.links.approve_url(self.record) if self.links.approve_url else None
+        decide = (Link("Approve or reject", answer),) if answer else ()
         return replace(made, links=(*decide, *evidence), is_call=True)
 
     def _decided(self) -> Message:
-        kind = self.record.lines[-1].kind
-        by = one_line(self._data.get("by") or "somebody", 80)
-        by = by if self._data.get("verified") else f"{by} (name not verified)"
-        reason = one_line(self._data.get("reason") or "")
-        goes = "it goes on" if kind == "approved" else "it goes back"
-        headline = f"{self.name} was {kind} by {by}, so {goes}. {NOTHING}"
-        detail = f"Reason given: {reason}" if reason else ""
-        return self._make(kind, headline, detail, by=self._data.get("by"), reason=reason or None)
+        reason, approved = one_line(self._data["reason"], 500), self._data["approved"]
+        goes = "goes on" if approved else "goes back"
+        headline = f"{self.name} {goes}: {reason}. {NOTHING}"
+        return self._make("approved" if approved else "rejected", headline, reason=reason)
 
     def _verdict(self) -> Message:
         from tasks.notify.words import had, verdict_of  # noqa: PLC0415 - needs pandas
@@ -247,11 +237,3 @@ def moment(at: datetime, seen: datetime) -> str:
     """An instant in UTC; with its day where that is not the day of *seen*."""
     at, seen = at.astimezone(UTC), seen.astimezone(UTC)
     return f"{at:%H:%M} UTC" if at.date() == seen.date() else f"{at:%Y-%m-%d %H:%M} UTC"
-
-
-def _instant(value: object) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(str(value))
-    except ValueError:
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -10,11 +10,13 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from tasks.domain.notices import Email, Slack, Webhook
+from tasks.domain.gates import Gates
+from tasks.domain.notices import Email, Event, Slack, Webhook
 from tasks.domain.settings import settings
 from tasks.journal import Journal
 from tasks.notify import open_channel
@@ -55,6 +57,22 @@ class Teller:
             path = folder / f"{journal.release}.{number}-{notice.kind}.json"
             if path not in self._known:
                 self._add(path, notice, JournalFeed(journal, frozenset(notice.on), self._links))
+
+    def ask(self, journal: Journal, notices: Sequence[Slack | Email | Webhook], gates: Gates | None) -> None:
+        """See to it that each approver with an address gets a link of their own at each gate, by e-mail alone.
+
+        A link decides in its owner's name, so it goes into no channel that others read. As `look`, does no I/O.
+        """
+        by_mail = next((notice for notice in notices if isinstance(notice, Email)), None)
+        if by_mail is None or gates is None or self._links.approver_url is None:
+            return
+        folder = settings().root / "told" / journal.path.parent.name
+        for number, approver in enumerate(gates.approvers):
+            path = folder / f"{journal.release}.approver-{number}.json"
+            if "@" in approver and path not in self._known:
+                links = replace(self._links, approve_url=partial(self._links.approver_url, approver))
+                notice = by_mail.model_copy(update={"to": (approver,), "on": (Event.GATE,)})
+                self._add(path, notice, JournalFeed(journal, frozenset(notice.on), links))
 
     def tell(self, message: Message, notices: Sequence[Slack | Email | Webhook]) -> None:
         """Tell *message* once, such as a digest. Returns at once; see `settle`."""

@@ -13,7 +13,7 @@ The body is an object with these keys; a receiver should take no offence at othe
 | `reason` | why it did not go on; null when it did |
 | `run_url` | the run's page in Prefect; null when it is not known |
 | `step`, `deadline` | `gate`: before which step, until when; `verdict`: `step` and `result` |
-| `by` | `approved`, `rejected`, `failure`: who |
+| `by` | `failure`: who |
 | `seconds` | `end`: how long it took |
 | `date`, `services` | `digest`: the night's report, instead of the release's keys |
 

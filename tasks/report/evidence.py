@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tasks.domain.gates import OpenGate
+from tasks.domain.gates import OpenGate, place_of
 from tasks.domain.units import format_share
 from tasks.record import Record
 from tasks.report.markdown import image, table_of, text
 from tasks.report.plots import metric_plot, shares_plot
 from tasks.report.story import Story, story_of
-from tasks.report.words import AHEAD, TITLES, span
+from tasks.report.words import TITLES, span
 
 
 def evidence_at(record: Record, gate: OpenGate) -> str:
@@ -20,9 +20,8 @@ def evidence_at(record: Record, gate: OpenGate) -> str:
 
 def question_at(record: Record, gate: OpenGate) -> str:
     """What is asked, in one sentence."""
-    where = AHEAD.get(gate.point, f"before more than {gate.point} of the traffic")
     stable = f" in place of {record.opening.stable.version}" if record.opening.stable else ""
-    return f"{record.service.service} {record.opening.version}{stable} waits for approval {where}."
+    return f"{record.service.service} {record.opening.version}{stable} waits for approval {place_of(gate.point)}."
 
 
 def terms_at(record: Record, gate: OpenGate) -> str:

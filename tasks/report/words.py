@@ -7,7 +7,7 @@ from datetime import timedelta
 from math import isfinite, isnan
 
 from tasks.domain.analysis import Limit
-from tasks.domain.gates import PROMOTION, TRAFFIC
+from tasks.domain.gates import place_of
 from tasks.domain.model import Finding, Outcome, Result, Slot
 from tasks.domain.units import WHOLE, to_percent
 from tasks.judge.judgement import Classification, Judgement
@@ -44,8 +44,6 @@ BAD = {
     Classification.ERROR: "could not be judged",
 }
 """What brings a score down."""
-AHEAD = {TRAFFIC: "before the first request", PROMOTION: "before all traffic"}
-"""What stands behind a gate."""
 LONGEST = 240
 """Characters of somebody else's message in a sentence."""
 
@@ -77,8 +75,7 @@ def headline(record: Record, judged: Sequence[Judged], deciding: Judged | None) 
 def under_way(record: Record, name: str) -> str:
     """How far a release is that has not ended."""
     if record.gate:
-        where = AHEAD.get(record.gate.point, f"before more than {record.gate.point} of the traffic")
-        return f"{name} waits for approval {where}."
+        return f"{name} waits for approval {place_of(record.gate.point)}."
     now = new_share(record, record.traffic.split.to_json()) if record.traffic else 0
     return f"{name} is being released and has {share(now)} of the traffic now."
 

@@ -21,7 +21,7 @@ CANARY = "xoxb-planted-secret-4711"
 SOON = timedelta(seconds=30)
 """How long anything may take on a machine that is busy."""
 LINKS = Links(
-    lambda run: f"https://prefect.example/run/{run}", lambda release: f"https://davy.example/{release}"
+    lambda run: f"https://prefect.example/run/{run}", lambda record: f"https://davy.example/{record.release}"
 )
 _notices: TypeAdapter[tuple[Slack | Email | Webhook, ...]] = TypeAdapter(Notices)
 
@@ -63,9 +63,7 @@ class Releasing:
     def gate(self) -> None:
         """It waits for a person."""
         self.live(candidate=25, blue=75)
-        self.journal.append(
-            "gate", key="gate-25%", step="50 %", deadline="2030-01-01T03:40:00+00:00", plan=""
-        )
+        self.journal.append("gate", "25%", deadline="2030-01-01T03:40:00+00:00", plan="p", images=[])
 
     def back(self, reason: str = "error_rate of candidate was 5 %") -> None:
         """It goes back, to the end."""

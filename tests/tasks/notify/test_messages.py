@@ -76,18 +76,13 @@ def test_a_gate_says_until_when_and_where_to_answer(tmp_path: Path) -> None:
     told = told_of(tmp_path)
     told.line(1, "run", id="run-1")
     told.live(2, candidate=25, blue=75)
-    told.line(
-        3, "gate", key="gate-50%", step="50 %", deadline="2026-11-23T15:40:00+00:00", plan="50 %, then all"
-    )
+    told.line(3, "gate", "25%", deadline="2026-11-23T15:40:00+00:00", plan="p", images=[])
     gate = last(told)
     assert (
         gate.headline
-        == "Approval needed: shop 2.0 waits until 15:40 UTC for a person to decide, before 50 %."
+        == "Approval needed: shop 2.0 waits until 15:40 UTC for approval before more than 25% of the traffic."
     )
-    assert gate.details == (
-        "It has 25 % of the traffic now; stable is 1.1.",
-        "What comes next: 50 %, then all",
-    )
+    assert gate.details == ("It has 25 % of the traffic now; stable is 1.1.",)
     assert [(link.text, link.url) for link in gate.links] == [
         ("Approve or reject", "https://davy.example/r1"),
         ("The evidence", "https://prefect.example/run/run-1"),
@@ -98,38 +93,20 @@ def test_a_gate_says_until_when_and_where_to_answer(tmp_path: Path) -> None:
 
 def test_a_deadline_of_another_day_is_told_with_its_day(tmp_path: Path) -> None:
     told = told_of(tmp_path)
-    told.line(3, "gate", step="50 %", deadline="2026-11-24T02:00:00+01:00")
+    told.line(3, "gate", "promotion", deadline="2026-11-24T02:00:00+01:00", plan="p", images=[])
     assert "waits until 2026-11-24 01:00 UTC" in last(told).headline
 
 
 @pytest.mark.parametrize(
-    "data", [{}, {"deadline": None, "plan": {"a": 1}}, {"deadline": "soon", "step": None}]
-)
-def test_a_gate_that_says_little_still_calls(tmp_path: Path, data: dict[str, Any]) -> None:
-    told = told_of(tmp_path)
-    told.line(3, "gate", "gate-50%", **data)
-    assert last(told).headline == "Approval needed: shop 2.0 waits for a person to decide, before gate-50%."
-    assert last(told).is_call
-
-
-@pytest.mark.parametrize(
-    ("kind", "data", "said"),
+    ("approved", "reason", "said"),
     [
-        (
-            "approved",
-            {"by": "alice", "verified": True, "reason": ""},
-            "was approved by alice, so it goes on.",
-        ),
-        (
-            "rejected",
-            {"by": "bob", "verified": False},
-            "was rejected by bob (name not verified), so it goes back.",
-        ),
+        (True, "approved by alice (verified)", "goes on: approved by alice (verified)."),
+        (False, "rejected by bob (claimed): no", "goes back: rejected by bob (claimed): no."),
     ],
 )
-def test_a_decision_says_whose_it_is(tmp_path: Path, kind: str, data: dict[str, Any], said: str) -> None:
+def test_what_a_gate_came_to_says_by_whom(tmp_path: Path, approved: bool, reason: str, said: str) -> None:  # noqa: FBT001
     told = told_of(tmp_path)
-    told.line(3, kind, **data)
+    told.line(3, "ruling", "25%", approved=approved, reason=reason, plan="p")
     assert last(told).headline == f"shop 2.0 {said} Nothing to do."
 
 

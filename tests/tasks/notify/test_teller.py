@@ -36,7 +36,7 @@ def test_a_release_is_told_from_start_to_end(
     assert teller.settle(SOON) == 0
     releasing.gate()
     assert teller.settle(SOON) == 0
-    releasing.journal.append("approved", by="alice", verified=True, reason="")
+    releasing.journal.append("ruling", "25%", approved=True, reason="approved by alice (verified)", plan="p")
     releasing.promoted()
     assert teller.settle(SOON) == 0
     assert events(receiver) == ["start", "gate", "approved", "end"]

@@ -39,7 +39,7 @@ def test_nothing_is_told_twice_and_nothing_left_out_when_it_is_started_again_at_
     steps: list[Callable[[], object]] = [
         lambda: None,
         releasing.gate,
-        lambda: releasing.journal.append("rejected", by="bob", verified=True, reason="not now"),
+        lambda: releasing.journal.append("ruling", "25%", approved=False, reason="rejected by bob", plan="p"),
         releasing.back,
         lambda: None,
     ]
