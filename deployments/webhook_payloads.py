@@ -148,6 +148,7 @@ def read_github(event: str, body: bytes) -> Merge | Nothing:
         branch = push.ref.removeprefix(_BRANCH)
         return Merge("push", push.repository.full_name, branch, push.after, paths)
     if event != "pull_request":
+        _read(Payload, body)
         return Nothing(f"event: found {event[:SHOWN]!r}, expected 'push' or 'pull_request'")
     told = _read(_GitHubPullRequest, body)
     request = told.pull_request
@@ -176,6 +177,7 @@ def read_gitlab(event: str, body: bytes) -> Merge | Nothing:
         branch = push.ref.removeprefix(_BRANCH)
         return Merge("push", push.project.path_with_namespace, branch, push.after, paths)
     if event != "Merge Request Hook":
+        _read(Payload, body)
         return Nothing(f"event: found {event[:SHOWN]!r}, expected 'Push Hook' or 'Merge Request Hook'")
     told = _read(_GitLabMergeRequest, body)
     request = told.object_attributes
@@ -226,7 +228,8 @@ def _read(model: type[P], body: bytes) -> P:
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in fault["loc"]) or "body"
-        raise InputError(field, _found(fault["input"]), _expected(fault["type"], fault["msg"])) from error
+        found = None if fault["type"] == "missing" else _found(fault["input"])
+        raise InputError(field, found, _expected(fault["type"], fault["msg"])) from error
 
 
 def _found(value: object) -> object:

@@ -111,9 +111,9 @@ class Receiver:
         try:
             delivery = _delivery(sender, request, body)
             if sender == "github":
-                return delivery, read_github(request.headers.get("x-github-event", ""), body)
+                return delivery, read_github(_event(request, "X-GitHub-Event"), body)
             if sender == "gitlab":
-                return delivery, read_gitlab(request.headers.get("x-gitlab-event", ""), body)
+                return delivery, read_gitlab(_event(request, "X-Gitlab-Event"), body)
             return delivery, read_generic(body)
         except InputError as error:
             raise Refused(400, str(error), field=error.field) from error
@@ -155,6 +155,17 @@ def _delivery(sender: Sender, request: Request, body: bytes) -> str:
         return hashlib.sha256(body).hexdigest()
     if not found or len(found) > LONGEST_ID or not found.isprintable():
         raise InputError(name, found and found[:LONGEST_ID], f"an id of at most {LONGEST_ID} characters")
+    return found
+
+
+def _event(request: Request, name: str) -> str:
+    """The kind of an event.
+
+    Raises:
+        InputError: There is none; not retried.
+    """
+    if not (found := request.headers.get(name)):
+        raise InputError(name, found, "the kind of the event")
     return found
 
 

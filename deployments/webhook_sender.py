@@ -43,6 +43,7 @@ class Deployments:
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
+        self._found: dict[str, str | None] = {}
         self._url = os.environ.get("PREFECT_API_URL") or prefect_api.api_url()
         auth = os.environ.get("PREFECT_API_AUTH_STRING")
         self._auth = httpx.BasicAuth(*auth.split(":", 1)) if auth and ":" in auth else None
@@ -58,24 +59,31 @@ class Deployments:
             TransientError: Prefect does not answer; retried.
         """
         for name in (release.service, "davy"):
-            found = await self._call("GET", f"/deployments/name/{release.flow}/{name}")
-            if found is not None:
+            deployment = await self._find(f"{release.flow}/{name}")
+            if deployment is not None:
                 body = {"parameters": release.parameters, "idempotency_key": release.key}
-                made = await self._call("POST", f"/deployments/{found['id']}/create_flow_run", body)
+                made = await self._call("POST", f"/deployments/{deployment}/create_flow_run", body)
                 if made is not None:
-                    return str(made["id"])
+                    return made
         return None
 
-    async def _call(
-        self, method: str, path: str, body: dict[str, Any] | None = None
-    ) -> dict[str, Any] | None:
-        """What the server answers; None where it does not know what *path* names."""
+    def forget(self) -> None:
+        """Ask for deployments again, which come and go."""
+        self._found.clear()
+
+    async def _find(self, name: str) -> str | None:
+        if name not in self._found:
+            self._found[name] = await self._call("GET", f"/deployments/name/{name}")
+        return self._found[name]
+
+    async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> str | None:
+        """The id of what the server answers; None where it does not know what *path* names."""
         try:
             answer = await self._client.request(method, f"{self._url}{path}", json=body, auth=self._auth)
             if answer.status_code == httpx.codes.NOT_FOUND:
                 return None
             if answer.is_success and isinstance(content := answer.json(), dict) and "id" in content:
-                return content
+                return str(content["id"])
         except httpx.HTTPError as error:
             msg = f"Prefect's server: found {type(error).__name__}, expected an answer from {self._url}"
             raise TransientError(msg) from error
@@ -125,6 +133,7 @@ class Dispatcher:
         Returns:
             Seconds to wait before that.
         """
+        deployments.forget()
         found = await asyncio.to_thread(self._spool.due, State.READY, BATCH)
         for release in found:
             try:

@@ -59,7 +59,7 @@ def start(
         monkeypatch.setenv(f"DAVY_WEBHOOK_{name}", secret)
     with ExitStack() as stack:
 
-        def started(**options: Any) -> str:
+        def started(**options: object) -> str:
             for name, value in options.items():
                 monkeypatch.setenv(f"DAVY_WEBHOOK_{name.upper()}", str(value))
             app = create_app(tmp_path / "services", read_settings())

@@ -159,7 +159,7 @@ def test_a_wrong_body_is_refused_with_the_field(body: object, field: str, messag
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"a":' * 100_000])
 def test_what_is_no_json_is_refused(body: bytes) -> None:
     for read in (read_github, read_gitlab):
-        with pytest.raises(InputError, match="body: found .*, expected JSON"):
+        with pytest.raises(InputError, match=r"body: found .*, expected JSON"):
             read("push" if read is read_github else "Push Hook", body)
 
 

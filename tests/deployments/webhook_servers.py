@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -35,14 +36,31 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def __init__(self, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
+        self._connections: list[socket.socket] = []
         super().__init__(("127.0.0.1", port), handler)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection."""
+        connection, address = super().get_request()
+        self._connections.append(connection)
+        return connection, address
+
+    def server_close(self) -> None:
+        """End as a process does, with every connection."""
+        super().server_close()
+        for connection in self._connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class Handler(BaseHTTPRequestHandler):
+    """One connection, kept alive as clients like it."""
+
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def reply(self, status: int, content: object = None, **headers: str) -> None:
+        """Answer with JSON."""
         payload = b"" if content is None else json.dumps(content).encode()
         self.send_response(status)
         for name, value in headers.items():
@@ -61,6 +79,8 @@ class Prefect(Server):
 
     Attributes:
         away: A status with which it answers everything, while it is set.
+        refuses: A status and reason with which it answers every request for a flow run, while it is set.
+        slow: Seconds between making a flow run and saying so.
         runs: The body of each flow run, by its key.
         posts: Every request for a flow run that it answered, as deployment and body.
     """
@@ -68,6 +88,7 @@ class Prefect(Server):
     def __init__(self, port: int) -> None:
         self.away: int | None = None
         self.refuses: tuple[int, str] | None = None
+        self.slow = 0.0
         self.deployments = {"canary/davy"}
         self.runs: dict[str, Any] = {}
         self.posts: list[tuple[str, Any]] = []
@@ -77,9 +98,12 @@ class Prefect(Server):
 
 
 class PrefectHandler(Handler):
+    """Prefect's two calls."""
+
     server: Prefect
 
     def do_GET(self) -> None:
+        """Find a deployment by its name."""
         name = self.path.removeprefix("/api/deployments/name/")
         self.server.asked += 1
         if self.server.away:
@@ -90,6 +114,7 @@ class PrefectHandler(Handler):
             self.reply(404, {"detail": "Deployment not found"})
 
     def do_POST(self) -> None:
+        """Make a flow run, or find the one that the key has."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.server.away:
             self.reply(self.server.away)
@@ -101,6 +126,8 @@ class PrefectHandler(Handler):
                 status = 200 if key in self.server.runs else 201
                 self.server.runs.setdefault(key, body["parameters"])
                 self.server.posts.append((self.path.split("/")[3], body))
+            if self.server.slow:
+                time.sleep(self.server.slow)
             self.reply(status, {"id": f"run-of-{key}"})
 
 
@@ -120,9 +147,12 @@ class Registry(Server):
 
 
 class RegistryHandler(Handler):
+    """Manifests and tokens."""
+
     server: Registry
 
     def do_HEAD(self) -> None:
+        """Tell whether a manifest is there."""
         self.server.asked.append(self.path)
         if self.headers.get("Authorization") != "Bearer a-token":
             realm = f"http://127.0.0.1:{self.server.server_port}/token"
@@ -133,6 +163,7 @@ class RegistryHandler(Handler):
         self.reply(200 if f"{repository}:{tag}" in self.server.images else 404)
 
     def do_GET(self) -> None:
+        """Give a token."""
         given = self.headers.get("Authorization", "").removeprefix("Basic ")
         query = parse_qs(urlsplit(self.path).query)
         right = self.server.user is None or base64.b64decode(given).decode() == self.server.user
