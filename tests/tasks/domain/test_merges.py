@@ -15,7 +15,7 @@ SHA = "9c1a5f0e3b7d2468ace013579bdf02468ace1357"
 PUSH = Merge("push", "org/shop", "main", SHA, ("services/shop/basket.py",))
 
 
-def rule(**fields: Any) -> OnMerge:
+def rule(**fields: object) -> OnMerge:
     return OnMerge.model_validate({"repository": "org/shop"} | fields)
 
 
