@@ -142,7 +142,7 @@ class Dispatcher:
                 log.error("%s: %s", release.key, error)  # noqa: TRY400 - the answer is all there is to tell
                 await asyncio.to_thread(self._spool.refused, release, str(error))
             except TransientError as error:
-                after = min(BACKOFF * 2 ** min(release.tries, 10), SLOWEST)
+                after = min(BACKOFF * 2.0 ** min(release.tries, 10), SLOWEST)
                 log.warning("%s: %s; trying again in %g s", release.key, error, after)
                 await asyncio.to_thread(self._spool.try_again, release, str(error), after)
                 return after

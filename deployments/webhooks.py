@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,23 +89,14 @@ def create_app(folder: Path, options: WebhookSettings) -> FastAPI:
     services = ServiceFolder(folder)
     log.info("services with on_merge: %s", ", ".join(waiting_for_merges(services)) or "none")
     spool = Spool(settings().root / "webhooks" / "merges.sqlite")
-    dispatcher = Dispatcher(spool, options)
-
-    @asynccontextmanager
-    async def dispatching(_app: FastAPI) -> AsyncIterator[None]:
-        task = asyncio.create_task(dispatcher.run())
-        yield
-        task.cancel()
-        await asyncio.wait([task])
-        spool.close()
-
     app = FastAPI(
         title="Davy: merges",
         version="1",
-        lifespan=dispatching,
+        description="Receives events of merges, and releases the services that wait for them.",
+        lifespan=_dispatching(Dispatcher(spool, options), spool),
         docs_url=None,
         redoc_url=None,
-        description="Receives events of merges, and releases the services that wait for them.",
+        exception_handlers={Refused: _refuse, TransientError: _later, HTTPException: _no_such},
     )
     receiver = Receiver(services, spool, options)
     for sender in SENDERS:
@@ -113,10 +104,23 @@ def create_app(folder: Path, options: WebhookSettings) -> FastAPI:
     _add_health(app, spool)
     if options.show_deliveries:
         _add_deliveries(app, spool)
-    app.add_exception_handler(Refused, _refuse)
-    app.add_exception_handler(TransientError, _later)
-    app.add_exception_handler(HTTPException, _no_such)
     return app
+
+
+def _dispatching(
+    dispatcher: Dispatcher, spool: Spool
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Gives Prefect what is accepted, for as long as the application runs."""
+
+    @asynccontextmanager
+    async def running(app: FastAPI) -> AsyncIterator[None]:
+        app.state.dispatching = task = asyncio.create_task(dispatcher.run())
+        yield
+        task.cancel()
+        await asyncio.wait([task])
+        spool.close()
+
+    return running
 
 
 def waiting_for_merges(services: ServiceFolder) -> list[str]:
@@ -142,7 +146,9 @@ def _add_route(app: FastAPI, receiver: Receiver, sender: Sender) -> None:
 def _add_health(app: FastAPI, spool: Spool) -> None:
     @app.get("/health", response_model=Health, responses={503: {"model": Refusal}})
     async def health() -> dict[str, Any]:
-        """Whether merges can be kept, and how many releases are in each state."""
+        """Whether merges are kept and sent, and how many releases are in each state."""
+        if app.state.dispatching.done():
+            raise Refused(503, "dispatcher: found it ended, expected it to run; what is accepted is not sent")
         return {"status": "ok", "releases": await asyncio.to_thread(spool.counts)}
 
 
