@@ -185,8 +185,17 @@ def _filled(template: str, fields: dict[str, str]) -> str:
 
 
 def _listed(value: object) -> object:
-    """One mapping where a list may stand."""
-    return (value,) if isinstance(value, dict | OnMerge) else value
+    """One mapping where a list may stand.
+
+    Raises:
+        ValueError: Neither; not retried.
+    """
+    if isinstance(value, dict | OnMerge):
+        return (value,)
+    if isinstance(value, list | tuple):
+        return value
+    msg = f"found {value!r}, expected keys such as 'repository', or a list of such"
+    raise ValueError(msg)
 
 
 class _OneOrMany:

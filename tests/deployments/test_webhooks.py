@@ -27,6 +27,7 @@ from tests.deployments.webhook_servers import (
     from_generic,
     from_github,
     from_gitlab,
+    get,
     payload,
     post,
     receiving,
@@ -283,28 +284,28 @@ def test_a_body_that_does_not_arrive_is_given_up(start: Start, shop: Path) -> No
 def test_a_flood_is_held_back_and_told_when_to_come_again(start: Start, prefect: Prefect, shop: Path) -> None:
     del shop
     base = start(rate_limit="20/minute")
-    with httpx.Client() as client:
+    with httpx.Client(verify=False) as client:
         answers = [client.post(f"{base}/github", **from_github(PUSH, secret="guessed")) for _ in range(60)]
     assert [answer.status_code for answer in answers] == [401] * 20 + [429] * 40
     assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
     assert prefect.asked == 0
-    assert httpx.get(f"{base}/health").json()["status"] == "ok"
+    assert get(f"{base}/health").json()["status"] == "ok"
 
 
 def test_a_burst_loses_none_and_doubles_none(start: Start, prefect: Prefect, shop: Path) -> None:
-    """Two hundred merges, each told twice, sent by sixteen at a time."""
+    """Two hundred merges, fifty of them told twice, sent by sixteen at a time."""
     del shop
     base = start()
     commits = [f"{number:040x}" for number in range(1, 201)]
-    requests = [from_github(payload("github-push", after=sha)) for sha in commits * 2]
-    with ThreadPoolExecutor(16) as pool, httpx.Client(timeout=30) as client:
+    requests = [from_github(payload("github-push", after=sha)) for sha in commits + commits[:50]]
+    with ThreadPoolExecutor(16) as pool, httpx.Client(timeout=30, verify=False) as client:
         answers = list(pool.map(lambda one: client.post(f"{base}/github", **one), requests))
     statuses = [answer.json()["status"] for answer in answers]
-    assert (statuses.count("accepted"), statuses.count("duplicate")) == (200, 200)
+    assert (statuses.count("accepted"), statuses.count("duplicate")) == (200, 50)
     until(lambda: len(prefect.runs) == 200, within=20)
     assert sorted(prefect.runs) == [f"merge-shop-{sha}" for sha in commits]
     assert len(prefect.posts) == 200
-    assert httpx.get(f"{base}/health").json()["releases"]["started"] == 200
+    assert get(f"{base}/health").json()["releases"]["started"] == 200
 
 
 def test_a_broken_service_file_stops_none_of_the_others(
@@ -322,11 +323,11 @@ def test_a_broken_service_file_stops_none_of_the_others(
 
 def test_deliveries_are_shown_only_where_that_is_asked_for(start: Start, shop: Path) -> None:
     del shop
-    assert httpx.get(f"{start()}/deliveries").status_code == 404
+    assert get(f"{start()}/deliveries").status_code == 404
     base = start(show_deliveries="true")
     post(base, "github", from_github(payload("github-push"), delivery="d-1"))
     post(base, "github", from_github(payload("github-ping"), "ping", delivery="d-2"))
-    shown = httpx.get(f"{base}/deliveries")
+    shown = get(f"{base}/deliveries")
     assert [(one["id"], one["accepted"]) for one in shown.json()["deliveries"]] == [("d-2", 0), ("d-1", 1)]
     assert shown.json()["releases"][0]["sha"] == SHA
     assert not any(secret in shown.text for secret in SECRETS.values())
@@ -345,5 +346,5 @@ def test_what_there_is_not_is_said_in_the_same_form(start: Start, shop: Path) ->
     del shop
     base = start()
     assert httpx.post(f"{base}/bitbucket").json() == {"error": "Not Found", "field": None}
-    wrong = httpx.get(f"{base}/github")
+    wrong = get(f"{base}/github")
     assert (wrong.status_code, wrong.headers["Allow"]) == (405, "POST")

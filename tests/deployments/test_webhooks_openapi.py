@@ -29,7 +29,7 @@ from tests.deployments.webhook_servers import (
     write_service,
 )
 
-EXAMPLES = 10
+EXAMPLES = 6
 OPERATIONS = ["POST /github", "POST /gitlab", "POST /generic", "GET /health", "GET /deliveries"]
 
 

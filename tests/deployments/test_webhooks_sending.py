@@ -26,6 +26,7 @@ from tests.deployments.webhook_servers import (
     Prefect,
     Registry,
     from_github,
+    get,
     payload,
     post,
     receiving,
@@ -79,7 +80,7 @@ class Receiver:
     def _answers(self, process: subprocess.Popen[str]) -> bool:
         assert process.poll() is None, process.communicate()[1]
         try:
-            return httpx.get(f"{self.base}/health", timeout=2).is_success
+            return get(f"{self.base}/health").is_success
         except httpx.HTTPError:
             return False
 
@@ -92,7 +93,7 @@ class Receiver:
     @property
     def release(self) -> dict[str, str]:
         """The one release that there is."""
-        shown: list[dict[str, str]] = httpx.get(f"{self.base}/deliveries", timeout=5).json()["releases"]
+        shown: list[dict[str, str]] = get(f"{self.base}/deliveries").json()["releases"]
         assert len(shown) == 1
         return shown[0]
 

@@ -117,6 +117,11 @@ def test_a_service_file_may_have_one_or_a_list() -> None:
     assert service_adapter.validate_python(CONTENT).on_merge == ()
 
 
+def test_a_repository_alone_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"found 'org/shop', expected keys such as 'repository'"):
+        service_adapter.validate_python(CONTENT | {"on_merge": "org/shop"})
+
+
 def test_editors_are_shown_both_ways_to_write_it() -> None:
     schema = service_schema()["$defs"]["Canary"]["properties"]["on_merge"]
     item = {"$ref": "#/$defs/OnMerge"}
