@@ -159,18 +159,16 @@ def _add_deliveries(app: FastAPI, spool: Spool) -> None:
         return await asyncio.to_thread(spool.recent)
 
 
-def _refuse(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Refused)  # noqa: S101 - what it is registered for
+async def _refuse(_request: Request, error: Refused) -> JSONResponse:
     return _answer(error.status, str(error), error.field, error.headers)
 
 
-def _later(_request: Request, error: Exception) -> JSONResponse:
+async def _later(_request: Request, error: TransientError) -> JSONResponse:
     log.error("%s", error)
     return _answer(503, str(error), None, {"Retry-After": "10"})
 
 
-def _no_such(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
+async def _no_such(_request: Request, error: HTTPException) -> JSONResponse:
     return _answer(error.status_code, str(error.detail), None, dict(error.headers or {}))
 
 
