@@ -102,7 +102,7 @@ class Spool:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = threading.Lock()
         try:
             self._file = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
