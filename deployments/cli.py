@@ -165,6 +165,20 @@ def schema() -> None:
 
 @app.command()
 @verb
+def webhooks(
+    folder: Annotated[Path, typer.Argument(help="A folder with service files.", metavar="DIR")],
+    *,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="Port to listen on.")] = 4300,
+) -> None:
+    """Receive merges from GitHub, GitLab and others, and release the services that wait for them."""
+    from deployments.webhooks import serve  # noqa: PLC0415 - its imports are not needed elsewhere
+
+    serve(folder, host, port)
+
+
+@app.command()
+@verb
 def demo(
     *,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running afterwards.")] = False,

@@ -171,7 +171,7 @@ class _Verbatim(str):
 def _known_keys(model: type[Part], loc: tuple[int | str, ...]) -> str:
     """Which keys there are where an unknown one stood, the likely one first."""
     known = _keys_at(model, loc[:-1])
-    close = get_close_matches(str(loc[-1]), known, n=1)
+    close = get_close_matches(str(loc[-1]), known, n=1, cutoff=0.65)
     return f"no such key; did you mean {close[0]!r}?" if close else f"one of the keys {', '.join(known)}"
 
 

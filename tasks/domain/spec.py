@@ -26,6 +26,7 @@ from tasks.domain.choices import Fleet, Router
 from tasks.domain.errors import PermanentError
 from tasks.domain.gates import Gates
 from tasks.domain.kubernetes import KubernetesFleet
+from tasks.domain.merges import OnMerges
 from tasks.domain.notices import Notices
 from tasks.domain.parts import (
     Affinity,
@@ -73,6 +74,8 @@ class ServiceFile(Part):
     abort_scale_down_delay: Duration = timedelta(seconds=30)
     """How long a candidate that was taken back is kept running, for a look."""
 
+    on_merge: OnMerges = ()
+    """Merges that release the service, received by ``davy webhooks``: one, or a list."""
     notify: Notices = ()
     """Who is told of a release, and by what."""
 

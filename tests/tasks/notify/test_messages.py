@@ -187,7 +187,7 @@ def verdict(told: Told, result: Result) -> None:
         ({Event.VERDICT, Event.PASSES}, set(Result)),
         ({Event.START}, set()),
     ],
-    ids=str,
+    ids=lambda found: " and ".join(sorted(found)),
 )
 def test_verdicts_are_told_as_asked_and_a_failed_one_once(
     tmp_path: Path, result: Result, on: set[Event], told_results: set[Result]
