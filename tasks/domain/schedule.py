@@ -75,7 +75,8 @@ class Schedule(Part):
 
     def next(self, after: datetime) -> datetime:
         """The first time that is later than *after*; both aware, the answer in UTC."""
-        return next(CronSim(self.cron, after.astimezone(self.zone))).astimezone(UTC)
+        plain = datetime.fromtimestamp(after.timestamp(), self.zone)  # of subclasses, CronSim reads another time
+        return next(CronSim(self.cron, plain)).astimezone(UTC)
 
     def due(self, started: datetime) -> datetime:
         """When what was started at *started* is due; later than that only where clocks change.
