@@ -56,13 +56,22 @@ def release_wave(book: Book, services: Services, night: Night, wave: Sequence[st
 def begin(book: Book, services: Services, night: Night, entry: Entry) -> None:
     """Start a release, unless something has come between; the intent is recorded first."""
     now = datetime.now(UTC)
-    gone = "" if entry.service in services else "it is none of the nightly services any more"
-    if reason := gone or night.frozen(entry.service, now) or busy(entry.service):
+    if reason := obstacle(services, night, entry.service, now):
         book.put(entry.left_out(reason))
         return
     begun = entry.model_copy(update={"began": now})
     book.put(begun)
     ask(book, services, begun)
+
+
+def obstacle(services: Services, night: Night, service: str, now: datetime) -> str:
+    """Why *service* must not be released at this moment; empty when it may."""
+    if service not in services:
+        return "it is none of the nightly services any more"
+    try:
+        return night.frozen(service, now) or busy(service)
+    except DavyError as error:
+        return str(error)
 
 
 def ask(book: Book, services: Services, entry: Entry) -> None:

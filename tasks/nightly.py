@@ -138,7 +138,9 @@ def how_it_went(entry: Entry) -> Entry | None:
         return None
     if state is None or not state.is_final() or journal.exists():
         return None
-    return entry.over(datetime.now(UTC), state.name, state.message or "ended before its release began")
+    return entry.over(
+        datetime.now(UTC), state.name or state.type, state.message or "ended before its release began"
+    )
 
 
 def show_night(record: NightRecord) -> None:

@@ -113,7 +113,9 @@ class Holidays(Part):
             return self
         known = holidays.list_supported_countries(include_aliases=True)
         if self.country not in known:
-            msg = f"country: found {self.country!r}, expected one of {', '.join(sorted(known))}"
+            msg = (
+                f"country: found {self.country!r}, expected the code of a country with a calendar, as in 'DE'"
+            )
             raise ValueError(msg)
         if self.subdivision is not None and self.subdivision not in known[self.country]:
             choices = ", ".join(known[self.country]) or "none: this country has none"

@@ -75,7 +75,9 @@ class Schedule(Part):
 
     def next(self, after: datetime) -> datetime:
         """The first time that is later than *after*; both aware, the answer in UTC."""
-        plain = datetime.fromtimestamp(after.timestamp(), self.zone)  # of subclasses, CronSim reads another time
+        plain = datetime.fromtimestamp(
+            after.timestamp(), self.zone
+        )  # of subclasses, CronSim reads another time
         return next(CronSim(self.cron, plain)).astimezone(UTC)
 
     def due(self, started: datetime) -> datetime:

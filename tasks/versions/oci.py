@@ -103,4 +103,4 @@ def _created(access: Access, tag: str) -> datetime:
 
 def _runs(platform: dict[str, Any]) -> bool:
     """Whether an index's entry is an image, and not a signature or a proof of how one was built."""
-    return (platform.get("platform") or {}).get("os", "unknown") != "unknown"
+    return str((platform.get("platform") or {}).get("os", "unknown")) != "unknown"

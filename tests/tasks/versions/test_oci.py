@@ -153,7 +153,7 @@ def test_without_a_password_or_with_a_wrong_one_the_repository_is_named_and_no_p
     with pytest.raises(InputError, match=variable(protected, "PASSWORD")):
         find(protected, "team/shop")
     monkeypatch.setenv(variable(protected, "PASSWORD"), "not-the-secret")
-    with pytest.raises(ForbiddenError, match="found answer 401 .*, expected team/shop") as caught:
+    with pytest.raises(ForbiddenError, match=r"found answer 401 .*, expected team/shop") as caught:
         find(protected, "team/shop")
     assert "not-the-secret" not in str(caught.value)
 

@@ -36,7 +36,14 @@ class Handler(BaseHTTPRequestHandler):
     server: Small
 
     def do_GET(self) -> None:
-        """Answer."""
+        """Read something."""
+        self._answer()
+
+    def do_HEAD(self) -> None:
+        """Ask about something."""
+        self._answer()
+
+    def _answer(self) -> None:
         auth = self.headers.get("Authorization", "")
         self.server.asked.append((self.path, auth))
         known = self.server.answers.get(self.path, lambda _auth: (404, {}, {"errors": []}))
@@ -48,8 +55,6 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(payload)
-
-    do_HEAD = do_GET
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as inherited
         """Say nothing."""
@@ -147,7 +152,9 @@ def test_a_password_that_gets_no_token_is_refused_without_being_told(
 ) -> None:
     protect(small)
     credentials(small, monkeypatch, "gas-lamp")
-    with pytest.raises(ForbiddenError, match="found answer 401 .*, expected a token for team/shop") as caught:
+    with pytest.raises(
+        ForbiddenError, match=r"found answer 401 .*, expected a token for team/shop"
+    ) as caught:
         find(small)
     assert "gas-lamp" not in repr(caught.value)
 
