@@ -14,6 +14,13 @@ SEMVER = "semver"
 """The pattern that takes all tags that are semantic versions."""
 
 
+_IMAGE = re.compile(
+    r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+|[a-z0-9-]+(?=:))(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+"
+)
+_ADDRESS = re.compile(r"(https?|ssh|git)://|file:///|/|[\w.-]+@[\w.-]+:")
+_WITH_CREDENTIALS = re.compile(r"https?://[^/]*@|\w+://[^/]*:[^/]*@")
+
+
 def _regular(pattern: str) -> str:
     try:
         re.compile(pattern)
@@ -24,6 +31,25 @@ def _regular(pattern: str) -> str:
 
 
 Pattern = Annotated[str, AfterValidator(_regular)]
+
+
+def _image(image: str) -> str:
+    if not _IMAGE.fullmatch(image):
+        msg = (
+            f"found {image!r}, expected registry and repository without tag, as in 'docker.io/library/nginx'"
+        )
+        raise ValueError(msg)
+    return image
+
+
+def _address(address: str) -> str:
+    if _WITH_CREDENTIALS.match(address):
+        msg = "found an address with credentials, expected one without (use a credential helper)"
+        raise ValueError(msg)
+    if not _ADDRESS.match(address):
+        msg = f"found {address!r}, expected an address such as 'https://git.example.com/team/shop.git'"
+        raise ValueError(msg)
+    return address
 
 
 class _Tagged(Part):
@@ -46,7 +72,7 @@ class OciVersions(_Tagged):
     """
 
     kind: Literal["oci"] = "oci"
-    image: str = Field(pattern=r"^[a-z0-9.-]+(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+$")
+    image: Annotated[str, AfterValidator(_image)]
     """Registry and repository, as in ``registry.example.com/team/shop``, without tag."""
     tag: str | None = Field(None, pattern=r"^\w[\w.-]{0,127}$")
     """A tag that moves, such as ``latest``: its digest is the version."""
@@ -57,11 +83,6 @@ class OciVersions(_Tagged):
 
     @model_validator(mode="after")
     def _tag_or_tags(self) -> OciVersions:
-        if not re.match(r"[^/]*[.:]|localhost/", self.image):
-            msg = (
-                f"image: found {self.image!r}, expected it with its registry, as in 'docker.io/library/nginx'"
-            )
-            raise ValueError(msg)
         if self.tag and {"pattern", "order", "prereleases"} & self.model_fields_set and not self._unchanged:
             msg = f"found tag {self.tag!r} with pattern, order or prereleases, expected one way to choose"
             raise ValueError(msg)
@@ -86,15 +107,8 @@ class GitVersions(_Tagged):
     """Tags of a Git repository; who reads it needs no password asked for."""
 
     kind: Literal["git"] = "git"
-    repository: str = Field(pattern=r"^(https?://|ssh://|git://|file:///|/|[\w.-]+@[\w.-]+:)")
+    repository: Annotated[str, AfterValidator(_address)]
     """Its address, without credentials."""
-
-    @model_validator(mode="after")
-    def _no_password(self) -> GitVersions:
-        if re.match(r"https?://[^/]*@|ssh://[^/]*:[^/]*@", self.repository):
-            msg = "repository: found an address with credentials, expected one without (use a credential helper)"
-            raise ValueError(msg)
-        return self
 
 
 class FileVersions(Part):

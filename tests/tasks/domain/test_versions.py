@@ -34,7 +34,7 @@ def test_a_source_comes_back_from_json_as_it_was(content: dict[str, object]) -> 
     [
         ({"kind": "ftp"}, "union_tag_invalid"),
         ({"kind": "oci", "image": "shop"}, "image"),
-        ({"kind": "oci", "image": "library/nginx"}, "expected it with its registry, as in 'docker.io"),
+        ({"kind": "oci", "image": "library/nginx"}, "expected registry and repository without tag"),
         ({"kind": "oci", "image": "a.example.com/shop:1.0"}, "image"),
         ({"kind": "oci", "image": "a.example.com/../x"}, "image"),
         ({"kind": "oci", "image": "user:pw@a.example.com/shop"}, "image"),
@@ -46,10 +46,19 @@ def test_a_source_comes_back_from_json_as_it_was(content: dict[str, object]) -> 
         ({"kind": "oci", "image": "a.example.com/shop", "password": "x"}, "extra_forbidden"),
         ({"kind": "git", "repository": "--upload-pack=x"}, "repository"),
         ({"kind": "git", "repository": "ext::sh -c x"}, "repository"),
-        ({"kind": "git", "repository": "https://me:secret@git.example.com/x"}, "without"),
         ({"kind": "file"}, "path"),
     ],
 )
 def test_a_source_that_is_wrong_is_refused(content: dict[str, object], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         ADAPTER.validate_python(content)
+
+
+@pytest.mark.parametrize("scheme", ["https", "ssh", "ftp"])
+def test_credentials_in_an_address_are_refused_and_not_told(scheme: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        ADAPTER.validate_python({"kind": "git", "repository": f"{scheme}://me:secret@git.example.com/x"})
+    (fault,) = caught.value.errors()
+    assert fault["msg"] == (
+        "Value error, found an address with credentials, expected one without (use a credential helper)"
+    )
