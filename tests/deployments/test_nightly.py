@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from uuid import UUID
 
@@ -74,17 +76,38 @@ def test_a_version_file_counts_from_the_service_file_s_folder(tmp_path: Path) ->
     assert made.versions == FileVersions(path=str(tmp_path / "shop" / "VERSION"))
 
 
+def deploy(services: list[NightlyService], night: Night) -> UUID:
+    async def apply() -> UUID:
+        return await (await nightly_deployment(services, night)).apply()
+
+    return asyncio.run(apply())
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        ("2026-10-24T10:00:00+00:00", "25 00:30, 26 01:30, 27 01:30, 28 01:30"),
+        ("2027-03-27T10:00:00+00:00", "28 00:30, 29 00:30, 30 00:30, 31 00:30"),
+    ],
+    ids=["clocks put back", "clocks put forward"],
+)
+def test_prefect_s_scheduler_plans_one_start_a_day_where_clocks_change(
+    tmp_path: Path, start: str, expected: str
+) -> None:
+    """It writes none at all with SQLAlchemy 2.1, which Prefect 3.8 is not made for."""
+    program = Path(__file__).parents[1] / "rig" / "planned_runs.py"
+    command = [sys.executable, program, tmp_path / "prefect.db", "30 2 * * *", "Europe/Berlin", start]
+    answer = subprocess.run(command, capture_output=True, check=False, text=True, timeout=120)
+    assert answer.stdout.strip() == expected, answer.stderr[-2000:]
+
+
 def test_prefect_starts_the_nights_at_each_schedule_and_accepts_their_parameters(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     start_engine(request.config)
     services = [service("a", EARLY, tmp_path), service("b", LATE, tmp_path), service("c", EARLY, tmp_path)]
     (tmp_path / "night.yaml").write_text(NIGHT)
-
-    async def deploy() -> UUID:
-        return await (await nightly_deployment(services, load_night(tmp_path))).apply()
-
-    made = asyncio.run(deploy())
+    made = deploy(services, load_night(tmp_path))
     with get_client(sync_client=True) as client:
         deployment = client.read_deployment(made)
         starts = {(one.schedule.cron, one.schedule.timezone): one.parameters for one in deployment.schedules}  # type: ignore[union-attr]
