@@ -1,0 +1,94 @@
+"""Put the nightly releases on Prefect: one deployment, started at every schedule that the service files have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from prefect.deployments.runner import RunnerDeployment
+from prefect.schedules import Cron
+from prefect.types.entrypoint import EntrypointType
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from flows.nightly import nightly
+from tasks.domain.errors import FaultsError, InputError
+from tasks.domain.nightly import Night, NightlyService
+from tasks.domain.schedule import Schedule
+from tasks.domain.spec import ServiceFile
+from tasks.domain.versions import FileVersions, Versions
+
+NAME = "davy"
+"""Name of the deployment: ``nightly/davy``."""
+FILE = "night.yaml"
+"""The night's configuration, beside the service files."""
+
+
+def load_night(folder: Path) -> Night:
+    """The night's configuration in a folder of service files; all defaults where there is none.
+
+    Raises:
+        InputError: No YAML, or a `FaultsError` with every field that is wrong; not retried.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return Night()
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError("file", str(path), f"YAML that can be read: {error}") from error
+    try:
+        return Night.model_validate({} if content is None else content)
+    except ValidationError as error:
+        raise FaultsError(str(path), [_fault(one) for one in error.errors()]) from error
+
+
+def _fault(detail: ErrorDetails) -> InputError:
+    field = ".".join(str(part) for part in detail["loc"]) or "night"
+    if detail["type"] == "extra_forbidden":
+        return InputError(field, detail["input"], f"one of the keys {', '.join(sorted(Night.model_fields))}")
+    found, _, expected = str(detail["ctx"]["error"] if "error" in detail.get("ctx", {}) else "").partition(
+        ", expected "
+    )
+    inner = found.partition("found ")[0].strip().removesuffix(":")
+    where = ".".join(part for part in (field, inner) if part)
+    return InputError(where, detail["input"], expected or detail["msg"].removeprefix("Input should be "))
+
+
+def to_nightly(
+    service: ServiceFile, versions: Versions, schedule: Schedule | None, folder: Path
+) -> NightlyService:
+    """A service of the nightly releases.
+
+    Args:
+        folder: The service file's, from which a relative path of a version file counts.
+    """
+    if isinstance(versions, FileVersions):
+        path = (folder / Path(versions.path).expanduser()).absolute()
+        versions = versions.model_copy(update={"path": str(path)})
+    return NightlyService(service=service.model_dump(mode="json"), versions=versions, schedule=schedule)
+
+
+async def nightly_deployment(services: Sequence[NightlyService], night: Night) -> RunnerDeployment:
+    """The nightly flow with its services, and a start at each of their schedules.
+
+    A run takes the services of the schedule that started it; one that a person starts takes all.
+    """
+    schedules = dict.fromkeys(one.schedule for one in services if one.schedule)
+    crons = [
+        Cron(
+            schedule.cron,
+            timezone=schedule.timezone,
+            parameters={"schedule": schedule.model_dump(mode="json")},
+            slug=f"nightly-{number}",
+        )
+        for number, schedule in enumerate(schedules, start=1)
+    ]
+    parameters = {
+        "services": [one.model_dump(mode="json") for one in services],
+        "night": night.model_dump(mode="json"),
+    }
+    return await nightly.ato_deployment(
+        NAME, schedules=crons, parameters=parameters, entrypoint_type=EntrypointType.MODULE_PATH
+    )

@@ -1,0 +1,1 @@
+"""Nights of releases: what is chosen and why, and the record of it. Needs no Prefect."""
