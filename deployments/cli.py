@@ -179,6 +179,21 @@ def webhooks(
 
 @app.command()
 @verb
+def nightly(
+    folder: Annotated[Path, typer.Argument(help="A folder with service files.", metavar="DIR")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Release what is new of every service in a folder that has `versions`, in waves; night.yaml says how."""
+    from deployments.nightly import start_night  # noqa: PLC0415 - prefect takes a second to import
+    from deployments.prefect_api import run_url  # noqa: PLC0415 - likewise
+
+    run = start_night(folder, say=err.print if as_json else out.print)
+    typer.echo(json.dumps({"run": run.id, "url": run_url(run.id)}) if as_json else run_url(run.id))
+
+
+@app.command()
+@verb
 def demo(
     *,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running afterwards.")] = False,

@@ -1,9 +1,10 @@
-"""Put the nightly releases on Prefect: one deployment, started at every schedule that the service files have."""
+"""The nightly releases on Prefect: a run now, or one deployment with every schedule that the services have."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from uuid import uuid4
 
 import yaml
 from prefect.deployments.runner import RunnerDeployment
@@ -12,6 +13,9 @@ from prefect.types.entrypoint import EntrypointType
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from deployments.acts import bring_up
+from deployments.prefect_api import FlowRun, create_run
+from deployments.service_files import NIGHT, files_in, load
 from flows.nightly import nightly
 from tasks.domain.errors import FaultsError, InputError
 from tasks.domain.nightly import Night, NightlyService
@@ -21,8 +25,6 @@ from tasks.domain.versions import FileVersions, Versions
 
 NAME = "davy"
 """Name of the deployment: ``nightly/davy``."""
-FILE = "night.yaml"
-"""The night's configuration, beside the service files."""
 
 
 def load_night(folder: Path) -> Night:
@@ -31,7 +33,7 @@ def load_night(folder: Path) -> Night:
     Raises:
         InputError: No YAML, or a `FaultsError` with every field that is wrong; not retried.
     """
-    path = folder / FILE
+    path = folder / NIGHT
     if not path.exists():
         return Night()
     try:
@@ -54,6 +56,41 @@ def _fault(detail: ErrorDetails) -> InputError:
     inner = found.partition("found ")[0].strip().removesuffix(":")
     where = ".".join(part for part in (field, inner) if part)
     return InputError(where, detail["input"], expected or detail["msg"].removeprefix("Input should be "))
+
+
+def start_night(folder: Path, *, say: Callable[[str], None]) -> FlowRun:
+    """Start a night now, of all services in *folder* whose files have `versions`.
+
+    Raises:
+        InputError: A file is wrong, or none has `versions`; nothing was started; not retried.
+        TransientError: The server stayed away; retried by the caller.
+    """
+    services = services_in(folder)
+    parameters = {
+        "services": [one.model_dump(mode="json") for one in services],
+        "night": load_night(folder).model_dump(mode="json"),
+    }
+    bring_up(say)
+    return create_run(f"nightly/{NAME}", parameters, key=f"nightly-{uuid4()}")
+
+
+def services_in(folder: Path) -> list[NightlyService]:
+    """The services of *folder* whose files say where their newest version is found.
+
+    Raises:
+        InputError: A file is wrong, or there is none; not retried.
+    """
+    if not folder.is_dir():
+        raise InputError("folder", str(folder), "a folder with service files")
+    loaded = [(path, load(path)) for path in files_in(folder)]
+    found = [
+        to_nightly(service, service.versions, None, path.parent)
+        for path, service in loaded
+        if service.versions
+    ]
+    if not found:
+        raise InputError("folder", str(folder), "a service file with `versions`")
+    return found
 
 
 def to_nightly(

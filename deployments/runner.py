@@ -31,6 +31,7 @@ from prefect.types.entrypoint import EntrypointType
 from flows.blue_green import blue_green
 from flows.blue_green_canary import blue_green_canary
 from flows.canary import canary
+from flows.nightly import nightly
 from flows.restore import way_back
 from flows.rollback import rollback
 from flows.rolling import rolling
@@ -59,10 +60,14 @@ RELEASES: tuple[Flow[..., Any], ...] = (rolling, blue_green, canary, blue_green_
 
 
 async def release_deployments() -> list[RunnerDeployment]:
-    """A deployment of each flow that carries releases."""
+    """A deployment of each flow that carries releases, and of the one that starts them by night."""
+    night = await nightly.ato_deployment(NAME, entrypoint_type=EntrypointType.MODULE_PATH)
     return [
-        await flow.ato_deployment(NAME, tags=[TAG], entrypoint_type=EntrypointType.MODULE_PATH)
-        for flow in RELEASES
+        night,
+        *[
+            await flow.ato_deployment(NAME, tags=[TAG], entrypoint_type=EntrypointType.MODULE_PATH)
+            for flow in RELEASES
+        ],
     ]
 
 

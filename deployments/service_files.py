@@ -24,6 +24,19 @@ STRATEGIES: dict[str, type[ServiceFile]] = {
     "blue-green-canary": BlueGreenCanary,
 }
 
+SUFFIXES = (".yaml", ".yml")
+NIGHT = "night.yaml"
+"""How the releases of a night are let loose, beside the service files."""
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The service files of a folder, sorted; its `NIGHT` is none.
+
+    Raises:
+        OSError: The folder can't be read; not retried.
+    """
+    return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.name != NIGHT)
+
 
 def load(path: Path) -> ServiceFile:
     """Read a service file; a relative working directory counts from the file's folder.
@@ -142,7 +155,7 @@ KIND_OF_NOTICE = 2
 
 def _without_kinds(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
     """*loc* as a file has it: which kind of a part was chosen is no key."""
-    if len(loc) > 1 and loc[0] in ("fleet", "router"):
+    if len(loc) > 1 and loc[0] in ("fleet", "router", "versions"):
         return loc[0], *loc[2:]
     if len(loc) > KIND_OF_NOTICE and loc[0] == "notify":
         return *loc[:KIND_OF_NOTICE], *loc[KIND_OF_NOTICE + 1 :]

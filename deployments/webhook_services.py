@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deployments.service_files import load
+from deployments.service_files import SUFFIXES, files_in, load
 from deployments.webhook_spool import Release, State
 from tasks.domain.errors import InputError, TransientError
 from tasks.domain.merges import SHORT, Merge, Wanted, wanted
 from tasks.domain.spec import ServiceFile
 
-SUFFIXES = (".yaml", ".yml")
 READ_WITH = (*SUFFIXES, ".json")
 """Files that may be part of a service file; when one changes, the folder is read again."""
 log = logging.getLogger("davy.webhooks")
@@ -58,7 +57,7 @@ class ServiceFolder:
 
     def _read_all(self) -> dict[Path, ServiceFile]:
         read: dict[Path, ServiceFile] = {}
-        for path in sorted(path for path in self._folder.iterdir() if path.suffix in SUFFIXES):
+        for path in files_in(self._folder):
             try:
                 read[path] = load(path)
             except InputError as error:

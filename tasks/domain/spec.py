@@ -41,6 +41,7 @@ from tasks.domain.parts import (
     Step,
 )
 from tasks.domain.units import WHOLE, Duration, Share, format_share
+from tasks.domain.versions import Versions
 
 
 class ServiceFile(Part):
@@ -76,6 +77,8 @@ class ServiceFile(Part):
 
     on_merge: OnMerges = ()
     """Merges that release the service, received by ``davy webhooks``: one, or a list."""
+    versions: Versions | None = None
+    """Where `davy nightly` finds the newest version."""
     notify: Notices = ()
     """Who is told of a release, and by what."""
 

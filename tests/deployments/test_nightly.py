@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from prefect import get_client
 
-from deployments.nightly import load_night, nightly_deployment, to_nightly
+from deployments.nightly import load_night, nightly_deployment, services_in, to_nightly
 from flows.nightly import nightly
 from tasks.domain.errors import FaultsError, InputError
 from tasks.domain.nightly import Night, NightlyService
@@ -122,3 +122,29 @@ def test_prefect_starts_the_nights_at_each_schedule_and_accepts_their_parameters
             nightly.validate_parameters(starts[("0 4 * * *", "UTC")] | {"services": []})["schedule"] == LATE
         )
         client.delete_deployment(made)
+
+
+SERVICE = """
+service: {name}
+strategy: canary
+fleet: {{command: serve}}
+router: {{port: 8080}}
+"""
+
+
+def test_services_whose_files_say_where_versions_are_found_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "shop.yaml").write_text(SERVICE.format(name="shop") + "versions: {kind: file, path: newest}")
+    (tmp_path / "cart.yml").write_text(SERVICE.format(name="cart"))
+    (tmp_path / "night.yaml").write_text(NIGHT)
+    (one,) = services_in(tmp_path)
+    assert one.name == "shop"
+    assert one.versions == FileVersions(path=str(tmp_path / "newest"))
+
+
+@pytest.mark.parametrize("more", ["", "versions: {kind: ftp}", "versions: {kind: file}"])
+def test_a_folder_without_any_is_refused_before_anything_is_started(tmp_path: Path, more: str) -> None:
+    (tmp_path / "shop.yaml").write_text(SERVICE.format(name="shop") + more)
+    with pytest.raises(InputError, match="versions"):
+        services_in(tmp_path)
+    with pytest.raises(InputError, match="folder"):
+        services_in(tmp_path / "nowhere")
