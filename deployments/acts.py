@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from deployments import prefect_api, stack
+from deployments.supervisor import supervisor_is_up
 from tasks import approval
 from tasks.domain.errors import InputError
 from tasks.domain.gates import Choice, Decision
@@ -173,8 +174,13 @@ def ended(record: Record) -> Ended:
 
 
 def bring_up(say: Callable[[str], None]) -> None:
-    """Start the embedded stack where it does not run, and say so."""
-    if not stack.is_up():
+    """Start the embedded stack where it does not run, or wait for it where it is slow to answer, and say so."""
+    if stack.is_up():
+        return
+    if supervisor_is_up():
+        say("The stack is slow to answer; it is waited for.")
+        stack.up(lambda _line: None)
+    else:
         say("No stack is running here, so it is started (end it with 'davy down').")
         stack.up(lambda line: say(f"  {line}"))
 

@@ -79,7 +79,8 @@ def test_another_version_in_stables_place_is_drift_too(world: World) -> None:
             world.running[old][0] = replace(world.running[old][0], revision=replace(old, version="v0"))
 
     world.on_change = meddle
-    state = run(make_service("canary", steps=STEPS))
+    fleet = {"command": "serve {port}", "health": {"ready_within": "1s"}}
+    state = run(make_service("canary", steps=STEPS, fleet=fleet))
     assert state.name == Outcome.ROLLED_BACK
     assert "blue: found it to run v0, expected v1" in (state.message or "")
 

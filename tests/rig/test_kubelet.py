@@ -179,7 +179,7 @@ def test_nothing_is_left_when_it_is_left(
         assert len(processes_of(tmp_path)) >= 1
     assert processes_of(tmp_path) == []
     nodes = [node.metadata.name for node in workloads.core.list_node().items]
-    assert nodes == ["rig"]
+    assert "second" not in nodes
     workloads.delete(grace_period_seconds=0)
 
 
@@ -208,7 +208,7 @@ def test_its_own_faults_are_raised_when_it_is_left(
     second = Kubelet(control_plane.kubeconfig, tmp_path, faulty, name="second", scheduler="none")
     with pytest.raises(BaseExceptionGroup) as raised, second:
         await_that(lambda: second._node and second._node.faults)
-    assert repr(raised.value.exceptions) == "(KeyError('any:1'),)"
+    assert {repr(error) for error in raised.value.exceptions} == {"KeyError('any:1')"}
     workloads.delete(grace_period_seconds=0)
 
 
