@@ -1,22 +1,18 @@
-"""The nightly releases on Prefect: a run now, or one deployment with every schedule that the services have."""
+"""The nightly releases: a run of the flow, for the service files of a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
 import yaml
-from prefect.deployments.runner import RunnerDeployment
-from prefect.schedules import Cron
-from prefect.types.entrypoint import EntrypointType
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from deployments.acts import bring_up
 from deployments.prefect_api import FlowRun, create_run
 from deployments.service_files import NIGHT, files_in, load
-from flows.nightly import nightly
 from tasks.domain.errors import FaultsError, InputError
 from tasks.domain.nightly import Night, NightlyService
 from tasks.domain.schedule import Schedule
@@ -105,27 +101,3 @@ def to_nightly(
         path = (folder / Path(versions.path).expanduser()).absolute()
         versions = versions.model_copy(update={"path": str(path)})
     return NightlyService(service=service.model_dump(mode="json"), versions=versions, schedule=schedule)
-
-
-async def nightly_deployment(services: Sequence[NightlyService], night: Night) -> RunnerDeployment:
-    """The nightly flow with its services, and a start at each of their schedules.
-
-    A run takes the services of the schedule that started it; one that a person starts takes all.
-    """
-    schedules = dict.fromkeys(one.schedule for one in services if one.schedule)
-    crons = [
-        Cron(
-            schedule.cron,
-            timezone=schedule.timezone,
-            parameters={"schedule": schedule.model_dump(mode="json")},
-            slug=f"nightly-{number}",
-        )
-        for number, schedule in enumerate(schedules, start=1)
-    ]
-    parameters = {
-        "services": [one.model_dump(mode="json") for one in services],
-        "night": night.model_dump(mode="json"),
-    }
-    return await nightly.ato_deployment(
-        NAME, schedules=crons, parameters=parameters, entrypoint_type=EntrypointType.MODULE_PATH
-    )

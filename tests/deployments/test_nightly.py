@@ -1,24 +1,16 @@
-"""The nightly releases on Prefect: starts at the service files' times, parameters that its server accepts."""
+"""What a folder of service files says of its nights."""
 
 from __future__ import annotations
 
-import asyncio
-import subprocess
-import sys
 from pathlib import Path
-from uuid import UUID
 
 import pytest
-from prefect import get_client
 
-from deployments.nightly import load_night, nightly_deployment, services_in, to_nightly
-from flows.nightly import nightly
+from deployments.nightly import load_night, services_in, to_nightly
 from tasks.domain.errors import FaultsError, InputError
-from tasks.domain.nightly import Night, NightlyService
-from tasks.domain.schedule import Schedule
+from tasks.domain.nightly import Night
 from tasks.domain.spec import service_adapter
-from tasks.domain.versions import FileVersions, OciVersions
-from tests.rig.engine import start_engine
+from tasks.domain.versions import FileVersions
 
 NIGHT = """
 max_at_once: 3
@@ -29,14 +21,6 @@ freeze:
 holidays: {country: DE, subdivision: BE, dates: [2026-12-24]}
 waves: [[shop], [cart, mail]]
 """
-EARLY = Schedule(cron="30 2 * * 1-5", timezone="Europe/Berlin")
-LATE = Schedule(cron="0 4 * * *")
-
-
-def service(name: str, schedule: Schedule | None, folder: Path) -> NightlyService:
-    content = {"service": name, "strategy": "canary", "fleet": {"command": "serve"}, "router": {"port": 8080}}
-    file = service_adapter.validate_python(content)
-    return to_nightly(file, OciVersions(image="registry.example.com/team/shop"), schedule, folder)
 
 
 def test_a_night_is_read_from_its_file_and_without_one_has_the_defaults(tmp_path: Path) -> None:
@@ -74,54 +58,6 @@ def test_a_version_file_counts_from_the_service_file_s_folder(tmp_path: Path) ->
     file = service_adapter.validate_python(service("shop", None, tmp_path).service)
     made = to_nightly(file, FileVersions(path="shop/VERSION"), None, tmp_path)
     assert made.versions == FileVersions(path=str(tmp_path / "shop" / "VERSION"))
-
-
-def deploy(services: list[NightlyService], night: Night) -> UUID:
-    async def apply() -> UUID:
-        return await (await nightly_deployment(services, night)).apply()
-
-    return asyncio.run(apply())
-
-
-@pytest.mark.parametrize(
-    ("start", "expected"),
-    [
-        ("2026-10-24T10:00:00+00:00", "25 00:30, 26 01:30, 27 01:30, 28 01:30"),
-        ("2027-03-27T10:00:00+00:00", "28 00:30, 29 00:30, 30 00:30, 31 00:30"),
-    ],
-    ids=["clocks put back", "clocks put forward"],
-)
-def test_prefect_s_scheduler_plans_one_start_a_day_where_clocks_change(
-    tmp_path: Path, start: str, expected: str
-) -> None:
-    """It writes none at all with SQLAlchemy 2.1, which Prefect 3.8 is not made for."""
-    program = Path(__file__).parents[1] / "rig" / "planned_runs.py"
-    command = [sys.executable, program, tmp_path / "prefect.db", "30 2 * * *", "Europe/Berlin", start]
-    answer = subprocess.run(command, capture_output=True, check=False, text=True, timeout=120)
-    assert answer.stdout.strip() == expected, answer.stderr[-2000:]
-
-
-def test_prefect_starts_the_nights_at_each_schedule_and_accepts_their_parameters(
-    tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    start_engine(request.config)
-    services = [service("a", EARLY, tmp_path), service("b", LATE, tmp_path), service("c", EARLY, tmp_path)]
-    (tmp_path / "night.yaml").write_text(NIGHT)
-    made = deploy(services, load_night(tmp_path))
-    with get_client(sync_client=True) as client:
-        deployment = client.read_deployment(made)
-        starts = {(one.schedule.cron, one.schedule.timezone): one.parameters for one in deployment.schedules}  # type: ignore[union-attr]
-        assert set(starts) == {("30 2 * * 1-5", "Europe/Berlin"), ("0 4 * * *", "UTC")}
-        for parameters in [{}, *starts.values()]:
-            run = client.create_flow_run_from_deployment(made, parameters=parameters)
-            read = nightly.validate_parameters(run.parameters)
-            assert [one.name for one in read["services"]] == ["a", "b", "c"]
-            assert read["services"] == services
-            assert read["night"].waves == (("shop",), ("cart", "mail"))
-        assert (
-            nightly.validate_parameters(starts[("0 4 * * *", "UTC")] | {"services": []})["schedule"] == LATE
-        )
-        client.delete_deployment(made)
 
 
 SERVICE = """
