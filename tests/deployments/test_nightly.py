@@ -55,7 +55,13 @@ def test_a_night_that_is_no_configuration_is_refused(tmp_path: Path, content: st
 
 
 def test_a_version_file_counts_from_the_service_file_s_folder(tmp_path: Path) -> None:
-    file = service_adapter.validate_python(service("shop", None, tmp_path).service)
+    content = {
+        "service": "shop",
+        "strategy": "canary",
+        "fleet": {"command": "serve"},
+        "router": {"port": 8080},
+    }
+    file = service_adapter.validate_python(content)
     made = to_nightly(file, FileVersions(path="shop/VERSION"), None, tmp_path)
     assert made.versions == FileVersions(path=str(tmp_path / "shop" / "VERSION"))
 
