@@ -24,8 +24,9 @@ from tasks.fleets.supervisor import Program
 from tasks.routers.envoy_bootstrap import bootstrap
 from tasks.routers.envoy_needs import WATCHES_AT_START, refuse_watches
 
-START_WITHIN = timedelta(minutes=2)
-"""How long a part may take to answer; Prefect's first start migrates its database."""
+START_WITHIN = timedelta(minutes=5)
+"""How long a part may take to answer: Prefect's first start migrates its database, whose writers may then wait
+for each other a minute at a time."""
 STOP = timedelta(seconds=10)
 """Time between SIGTERM and SIGKILL for each part."""
 POLL = 0.2
