@@ -19,7 +19,7 @@ from prefect.states import Cancelled, Completed
 from pydantic import Field
 
 from tasks.approval import close_gate, decide, open_gate, ruling_of
-from tasks.domain.errors import DavyError, PermanentError, RejectedError
+from tasks.domain.errors import DavyError, PermanentError, RejectedError, TransientError
 from tasks.domain.gates import Choice, OpenGate, limit_of
 from tasks.domain.model import Revision
 from tasks.drift import handle_drift
@@ -54,15 +54,17 @@ def await_approval(release: Release, revision: Revision, share: int) -> None:
     Raises:
         RejectedError: A person, or the deadline, does not let it go on; not retried.
         LeaseLostError: The release was taken back meanwhile; not retried.
+        DriftError: Somebody else changed what it holds; not retried.
     """
     gates = release.service.gates
     for point in gates.before(share) if gates else ():
         carrier = Carrier.of(release)
         if reached(carrier, revision) > limit_of(point):
             continue
-        gate(release, revision, point, return_state=True)
+        state = gate(release, revision, point, return_state=True)
         ruling = carrier.record.gate_of(point)
         if ruling is None:
+            state.result()  # raises what ended it
             msg = f"gate {point}: found it to have ended without a decision, expected one"
             raise PermanentError(msg)
         if not ruling.data["approved"]:
@@ -168,6 +170,8 @@ class Bell:
                     looked = time.monotonic()
                 if ruling_of(self._carrier.record):
                     self._decided.set()
+            except TransientError:
+                continue
             except Exception as error:  # noqa: BLE001 - the flow raises it
                 self.trouble = error
                 self._decided.set()

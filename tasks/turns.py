@@ -115,10 +115,11 @@ def _waiting(path: Path) -> Waiting | None:
     """Who waits there; None where nobody does any more."""
     with suppress(OSError, ValueError), path.open() as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return Waiting(**json.loads(file.read()))
-        path.unlink(missing_ok=True)  # whoever waited there is dead
+        if file.read():  # written under the lock, so whoever waited there is dead
+            path.unlink(missing_ok=True)
     return None
 
 

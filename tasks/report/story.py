@@ -196,7 +196,7 @@ def _deeds(record: Record) -> tuple[Deed, ...]:
         "gate": lambda _data: "waited for approval",
         "decision": lambda data: f"said {data['choice']} at the gate{_because(data)}",
         "void": lambda data: f"voided what was said at the gate: {data['reason']}",
-        "ruling": lambda data: f"went on from the gate: {data['reason']}",
+        "ruling": lambda data: f"{'passed' if data['approved'] else 'ended'} the gate: {data['reason']}",
         "reverting": lambda data: f"began the way back: {data['reason']}",
         "trouble": lambda data: f"could not go back yet: {data['what']}",
         "given-back": lambda _data: "gave the user's own objects back",

@@ -16,7 +16,7 @@ from deployments.watcher import Watched
 from tasks import approval
 from tasks.domain.errors import ConflictError, InputError
 from tasks.domain.gates import Choice
-from tasks.domain.model import Outcome, Slot, Split
+from tasks.domain.model import Outcome, Slot, Split, Traffic
 from tasks.domain.units import WHOLE
 from tasks.journal import journal_of
 from tasks.record import Record
@@ -196,3 +196,13 @@ def test_decisions_that_would_not_count_are_refused_and_not_written(world: World
     assert len(record().all("decision")) == 1
     with pytest.raises(ConflictError, match="no gate"):
         approval.decide(journal, Choice.APPROVE, by="ann", reason="")
+
+
+def test_somebody_elses_change_at_a_gate_is_named(world: World) -> None:
+    def meddles(_record: Record) -> None:
+        world.traffic = Traffic(Split({Slot.BLUE: 7000, Slot.CANDIDATE: 3000}))
+
+    with people(meddles):
+        state = run(make_service("canary", gates=ASKED | {"at": ["25%"]}))
+    assert state.name == Outcome.ROLLED_BACK
+    assert "live requests: found blue 70%, candidate 30%" in (state.message or "")
