@@ -209,10 +209,14 @@ class SlotServices:
         after = self.cluster.change(SERVICE, self.names.users, edit, lease)["spec"]["selector"]
         deadline = time.monotonic() + _TAKE_UP.total_seconds()
         wanted = {address.host for address in self.addresses(slot)}
-        while {one.host for one in self.endpoints(self.names.users)} != wanted:
-            if time.monotonic() > deadline or self.behind_users().keys() != {slot}:
+        while self.behind_users().keys() == {slot}:
+            if {one.host for one in self.endpoints(self.names.users)} == wanted:
+                break
+            if time.monotonic() > deadline:
                 return False
             time.sleep(_POLL)
+        else:
+            return False
         if after != before:
             time.sleep(SEEN_WITHIN.total_seconds())
         return bool(wanted)
