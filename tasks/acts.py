@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from typing import Any
 
 from tasks import approval
 from tasks.domain.acts import Act, Said, refusal
@@ -219,7 +220,7 @@ def whereabouts(record: Record) -> str:
 
 def ask_for_abort(journal: Journal, by: str, reason: str = "") -> Said:
     """Write that *by* wants the release taken back, which the watcher does."""
-    why = {"reason": f"aborted by {by}: {reason}"} if reason else {}
+    why: dict[str, Any] = {"reason": f"aborted by {by}: {reason}"} if reason else {}
     return Said(journal.append("abort", by=by, **why).at, Act.ABORT, by, reason, "")
 
 
