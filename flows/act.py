@@ -15,30 +15,28 @@ from tasks.acts import act_on
 from tasks.domain.acts import Act
 from tasks.domain.errors import ConflictError, InputError
 
-Service = Annotated[str, Field(title="Service", description="Whose release is meant.", min_length=1)]
-Choice = Annotated[
-    Literal["abort", "promote", "hold", "skip", "retry"],
-    Field(
-        title="Act",
-        description=(
-            "abort: all traffic back to stable. promote: skip what is left of bakes and analyses (gates still ask). "
-            "hold: bake, or wait at the gate, so many minutes longer. skip: end this bake unjudged. "
-            "retry: begin this bake and its analysis anew."
-        ),
-    ),
-]
-Minutes = Annotated[
-    int, Field(title="Minutes", description="Only with hold: how much longer from now.", ge=1, le=10_080)
-]
-Name = Annotated[str, Field(title="Your name", description="Recorded as claimed.", min_length=1)]
-Reason = Annotated[str, Field(title="Reason", description="Recorded with the act.")]
+Text = Annotated[str, Field(min_length=1)]
+Minutes = Annotated[int, Field(ge=1, le=10_080)]
 
 
 @flow(name="act", flow_run_name="{act}-{service}")
 def act(
-    service: Service, act: Choice, *, minutes: Minutes = 10, name: Name, reason: Reason = ""
+    service: Text,
+    act: Literal["abort", "promote", "hold", "skip", "retry"],
+    *,
+    minutes: Minutes = 10,
+    name: Text,
+    reason: str = "",
 ) -> State[None]:
-    """Abort, promote, hold, skip or retry the release of a service that is under way."""
+    """Abort, promote, hold, skip or retry the release of a service that is under way.
+
+    Args:
+        service: Whose release is meant.
+        act: abort: all traffic back to stable. promote: skip what is left of bakes and analyses (gates still ask). hold: bake, or wait at the gate, so many minutes longer. skip: end this bake unjudged. retry: begin this bake and its analysis anew.
+        minutes: Only with hold: how much longer from now.
+        name: Your own name, recorded as claimed.
+        reason: Recorded with the act.
+    """
     outlive_runner()
     held_for = timedelta(minutes=minutes) if act == "hold" else timedelta(0)
     try:
