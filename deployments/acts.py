@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import re
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,8 +12,7 @@ from typing import Any
 
 from deployments import prefect_api, stack
 from deployments.supervisor import supervisor_is_up
-from tasks import approval
-from tasks.domain.errors import InputError
+from tasks import acts, approval
 from tasks.domain.gates import Choice, Decision
 from tasks.domain.model import Outcome
 from tasks.domain.settings import settings
@@ -23,12 +21,10 @@ from tasks.fleets import open_fleet
 from tasks.journal import Journal, journal_of
 from tasks.opening import preflight, promoted_last
 from tasks.record import Record
-from tasks.turns import recent, refuse_second, under_way
+from tasks.turns import refuse_second, under_way
 
 ABORT_WITHIN = timedelta(seconds=10)
 """How long the watcher has to begin an abort; after that the command does it by itself."""
-END_WITHIN = timedelta(minutes=2)
-POLL = 0.1
 
 
 @dataclass(frozen=True)
@@ -108,7 +104,7 @@ def start_rollback(service: str, *, say: Callable[[str], None]) -> Started:
     return Started(release, service, version, run.id, prefect_api.run_url(run.id))
 
 
-def abort(service: str, by: str) -> Ended:
+def abort(service: str, by: str, reason: str = "") -> Ended:
     """Take back the service's release that is under way; return when it has ended.
 
     The watcher does it; where no watcher does, this process does.
@@ -116,18 +112,8 @@ def abort(service: str, by: str) -> Ended:
     Raises:
         InputError: No release of the service is under way.
     """
-    record = next((r for r in recent(service) if r.ended is None or r.frozen), None)
-    if record is None:
-        raise InputError("service", service, "a service with a release under way, or a frozen one")
-    journal = journal_of(service, record.release)
-    if not record.frozen:
-        journal.append("abort", by=by)
-        await_end(journal, ABORT_WITHIN if record.reverting is None else END_WITHIN)
-    if Record.read(journal).ended is None or record.frozen:
-        from tasks.restore import take_back  # noqa: PLC0415 - only where the watcher is away
-
-        take_back(journal, reason=f"aborted by {by}", outcome=Outcome.ABORTED, by=by)
-    await_end(journal, END_WITHIN)
+    journal = journal_of(service, acts.release_of(service, or_frozen=True).release)
+    acts.abort(journal, by=by, reason=reason, within=ABORT_WITHIN)
     return ended(Record.read(journal))
 
 
@@ -151,17 +137,7 @@ def running_release(service: str) -> Record:
     Raises:
         InputError: There is none; not retried.
     """
-    record = next((record for record in recent(service) if record.ended is None), None)
-    if record is None:
-        raise InputError("service", service, "a service with a release under way")
-    return record
-
-
-def await_end(journal: Journal, within: timedelta) -> None:
-    """Wait for the release to end, and longer once somebody is taking it back."""
-    deadline = time.monotonic() + within.total_seconds()
-    while Record.read(journal).ended is None and time.monotonic() < deadline:
-        time.sleep(POLL)
+    return acts.release_of(service)
 
 
 def ended(record: Record) -> Ended:

@@ -204,7 +204,8 @@ def demo(
     return demonstration.run(out, keep=keep)
 
 
-importlib.import_module("deployments.cli_judging")  # its verbs come after these
+importlib.import_module("deployments.cli_acts")  # its verbs come after these
+importlib.import_module("deployments.cli_judging")  # likewise
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from deployments import prefect_api
 from deployments.acts import Started, abort, user
+from tasks.acts import meaning, said_in
 from tasks.domain.errors import ConflictError, DavyError, InputError
 from tasks.domain.model import Outcome, Slot, Split, Window
 from tasks.domain.plan import plan_of
@@ -89,7 +90,7 @@ def _words(record: Record, line: Line) -> Iterator[str]:
             yield f"[cyan]{escape(line.key)}[/]"
         case "outcome" if line.key.startswith("analyse"):
             yield from _verdict(data["result"])
-        case "gate" | "decision" | "void" | "ruling":
+        case "gate" | "decision" | "void" | "ruling" | "act":
             yield f"  [magenta]{escape(_approval(record, line))}[/]"
         case "same":
             yield "  [green]proven to be no worse; the bake ends early[/]"
@@ -116,7 +117,7 @@ def _trouble(line: Line) -> str:
 
 
 def _approval(record: Record, line: Line) -> str:
-    """What happens at a gate."""
+    """What happens at a gate, or was said elsewhere."""
     data, gates = line.data, record.service.gates
     match line.kind:
         case "gate":
@@ -126,6 +127,8 @@ def _approval(record: Record, line: Line) -> str:
             return f"gate {line.key}: waits for {names} until {until:%H:%M:%S} ({ask})"
         case "decision":
             return f"gate {line.key}: {data['choice']} by {decision_of(line)}"
+        case "act":
+            return meaning(said_in(line))
         case _:
             return f"gate {line.key}: {data['reason']}"
 

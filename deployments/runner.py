@@ -1,8 +1,8 @@
 """The runner: carries out the flow runs of one queue, each in a process of its own.
 
 ``python -m deployments.runner releases`` serves the strategies and the rollback;
-``python -m deployments.runner way-back`` serves only the compensating flow, so that no number
-of releases can keep it waiting.
+``python -m deployments.runner way-back`` serves only the compensating flow and people's acts, so
+that no number of releases can keep them waiting.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from prefect.runner import Runner
 from prefect.states import AwaitingRetry
 from prefect.types.entrypoint import EntrypointType
 
+from flows.act import act
 from flows.blue_green import blue_green
 from flows.blue_green_canary import blue_green_canary
 from flows.canary import canary
@@ -72,7 +73,7 @@ async def release_deployments() -> list[RunnerDeployment]:
 
 
 async def way_back_deployments() -> list[RunnerDeployment]:
-    """The compensating flow, started by automations when a release's run is lost."""
+    """The compensating flow, started by automations when a release's run is lost, and people's acts."""
     about_releases: dict[str, Any] = {
         "match": {"prefect.resource.id": "prefect.flow-run.*"},
         "match_related": {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"},
@@ -100,7 +101,7 @@ async def way_back_deployments() -> list[RunnerDeployment]:
     made = await way_back.ato_deployment(
         NAME, triggers=[lost, stuck], entrypoint_type=EntrypointType.MODULE_PATH
     )
-    return [made]
+    return [made, await act.ato_deployment(NAME, entrypoint_type=EntrypointType.MODULE_PATH)]
 
 
 def zombies() -> AutomationCore:

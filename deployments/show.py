@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from deployments.changes import changes_of, print_changes
+from tasks.acts import StepActs, promoted_by, step_now
 from tasks.detectable import remedy, sights
 from tasks.domain.errors import DavyError
 from tasks.domain.model import Health
@@ -185,4 +186,11 @@ def _state(record: Record) -> str:
         until = record.gate.until(record.decisions).astimezone()
         return f"waits at gate {record.gate.point} until {until:%d %b %H:%M} for {', '.join(record.gate.terms.approvers)}"
     steps = record.all("intent")
-    return f"under way: {steps[-1].key if steps else 'beginning'}"
+    return f"under way: {steps[-1].key if steps else 'beginning'}{_said(record)}"
+
+
+def _said(record: Record) -> str:
+    """Who had the rest skipped, or what was said last in the step of now."""
+    last = [said for _, said in StepActs(record, step_now(record.lines)).said][-1:]
+    told = promoted_by(record) or (last[0] if last else None)
+    return f" ({told.act} by {told})" if told else ""

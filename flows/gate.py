@@ -9,13 +9,14 @@ from threading import Event, Thread
 from typing import Literal, Self
 from uuid import UUID
 
+import httpx
 from prefect import flow, get_client, get_run_logger
 from prefect.client.schemas.objects import State
-from prefect.exceptions import Pause
+from prefect.exceptions import Pause, PrefectException
 from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 from prefect.runtime import flow_run
-from prefect.states import Cancelled, Completed
+from prefect.states import Cancelled, Completed, Running
 from pydantic import Field
 
 from tasks.approval import close_gate, decide, open_gate, ruling_of
@@ -32,6 +33,7 @@ LOOK = 1.0
 BEYOND = timedelta(days=1)
 """How much longer than its deadline the form may stay open: holds move the deadline, and the gate ends by itself."""
 ELSEWHERE = "decided elsewhere"
+CANCELLER = "somebody who cancelled the gate in Prefect"
 
 
 class Approval(RunInput):
@@ -166,6 +168,7 @@ class Bell:
             try:
                 self._carrier.check()
                 if time.monotonic() - looked > LOOK:
+                    self._heed_cancel()
                     handle_drift(self._carrier)
                     looked = time.monotonic()
                 if ruling_of(self._carrier.record):
@@ -177,6 +180,21 @@ class Bell:
                 self._decided.set()
             if self.rang:
                 self.close_form()
+
+    def _heed_cancel(self) -> None:
+        """Where the gate's own run was cancelled in Prefect, have the watcher take the release back.
+
+        Prefect goes on waiting for an answer to a form that nobody can answer any more, so the run is
+        set to run on for a moment, in which the flow sees that the release is on its way back.
+        """
+        if self._run is None:
+            return
+        with suppress(httpx.HTTPError, PrefectException), get_client(sync_client=True) as client:
+            state = client.read_flow_run(self._run).state
+            if state is None or not (state.is_cancelled() or state.is_cancelling()):
+                return
+            self._carrier.journal.append("abort", by=CANCELLER, reason="its gate was cancelled in Prefect")
+            client.set_flow_run_state(self._run, Running(), force=True)
 
     def close_form(self) -> None:
         """Let the run go on from its form; where it shows none, or the server is away, nothing happens."""

@@ -6,11 +6,12 @@ from datetime import timedelta
 from math import ceil
 
 from flows.gate import await_approval
-from tasks.analysis import analyse, judge_meanwhile
+from tasks.acts import StepActs, step_name
+from tasks.analysis import analyse, judge_meanwhile, skip_analysis
 from tasks.domain.errors import JudgedError
 from tasks.domain.model import Result, Revision, Verdict
 from tasks.domain.units import WHOLE
-from tasks.release import Release
+from tasks.release import Carrier, Release
 from tasks.traffic import bake, bake_until, match_and_mirror
 
 ATTEMPTS = 2
@@ -35,6 +36,8 @@ def look_first(release: Release, revision: Revision) -> None:
 def hold_and_judge(release: Release, revision: Revision, share: int, span: timedelta) -> None:
     """Hold the share for *span* and judge it; extend once where the verdict says neither.
 
+    A person's act may end the bake without a verdict (``skip``, ``promote``), or begin it anew (``retry``).
+
     Args:
         share: Basis points that *revision* has now.
 
@@ -42,18 +45,52 @@ def hold_and_judge(release: Release, revision: Revision, share: int, span: timed
         JudgedError: The verdict does not let the release go on; not retried.
         LeaseLostError: The guard took the release back meanwhile; not retried.
     """
-    for part in parts(release, share, span):
-        bake_until(release, revision, share, part)
-        verdict = judge_meanwhile(release, revision, share, part)
-        if verdict.result is Result.FAIL:
-            raise refusal(revision, verdict)
-    for attempt in range(1, ATTEMPTS + 1):
-        bake(release, revision, share, span, attempt)
-        verdict = analyse(release, revision, share, attempt)
-        if verdict.result in (Result.PASS, Result.FAIL):
+    while True:
+        begun = _acts(release, revision, share).retries
+        verdict = hold_once(release, revision, share, span)
+        acts = _acts(release, revision, share)
+        if acts.override:
+            skip_analysis(release, revision, share)
+            return
+        if acts.retries == begun:
             break
     if verdict.result is not Result.PASS:
         raise refusal(revision, verdict)
+
+
+def hold_once(release: Release, revision: Revision, share: int, span: timedelta) -> Verdict:
+    """Hold the share and judge it, until that comes to something or a person's act ends it.
+
+    Returns:
+        The verdict; inconclusive where an act has ended it.
+    """
+    begun = _acts(release, revision, share).retries
+
+    def is_cut() -> bool:
+        acts = _acts(release, revision, share)
+        return acts.override is not None or acts.retries != begun
+
+    verdict = Verdict(Result.INCONCLUSIVE)
+    for part in parts(release, share, span):
+        bake_until(release, revision, share, part)
+        if is_cut():
+            return verdict
+        judged = judge_meanwhile(release, revision, share, part)
+        if judged.result is Result.FAIL:
+            return judged
+    for attempt in range(1, ATTEMPTS + 1):
+        bake(release, revision, share, span, attempt)
+        if is_cut():
+            break
+        verdict = analyse(release, revision, share, attempt)
+        if verdict.result in (Result.PASS, Result.FAIL):
+            break
+    return verdict
+
+
+def _acts(release: Release, revision: Revision, share: int) -> StepActs:
+    """What people have said in the step by now."""
+    return StepActs(Carrier.of(release).record, step_name(revision.slot, share))
 
 
 def parts(release: Release, share: int, span: timedelta) -> list[timedelta]:

@@ -38,5 +38,6 @@ def way_back(run: str, state: str, parameters: dict[str, Any]) -> State[None]:
             client.set_flow_run_state(UUID(run), AwaitingRetry(), force=True)
         return Completed(message=f"{name}: {journal.release} is carried on")
     outcome = Outcome.ABORTED if cancelled else Outcome.ROLLED_BACK
-    take_back(journal, reason=f"its flow run came to {state}", outcome=outcome, by="compensation")
+    reason = "its flow run was cancelled in Prefect" if cancelled else f"its flow run came to {state}"
+    take_back(journal, reason=reason, outcome=outcome, by="compensation")
     return Completed(message=f"{name}: {journal.release} was taken back")

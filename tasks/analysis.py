@@ -11,6 +11,7 @@ from zlib import crc32
 
 from prefect.futures import PrefectFuture
 
+from tasks.acts import StepActs, step_name, step_of
 from tasks.artifacts import show_verdict
 from tasks.domain.analysis import CanaryJudge
 from tasks.domain.errors import PermanentError
@@ -37,7 +38,8 @@ MIN_DRAWN = 1
 def analyse(release: Release, revision: Revision, share: int, attempt: int) -> Verdict:
     """Fetch the series of every slot that has traffic, together, and judge them."""
     record = Carrier.of(release).record
-    window = Window(record.live_since or record.opened_at, datetime.now(UTC))
+    since = StepActs(record, step_name(revision.slot, share)).since
+    window = Window(since or record.opened_at, datetime.now(UTC))
     traffic, control = record.traffic, beside(record)
     slots = [slot for slot in Slot if traffic and traffic.reaches(slot)]
     series: dict[Slot, PrefectFuture[pd.DataFrame]] = {
@@ -65,7 +67,9 @@ def fetch_series(release: Release, slot: Slot, window: Window) -> pd.DataFrame:
 
 
 def fresh(release: Release, record: Record, done: Line) -> bool:
-    """Whether a recorded verdict still counts: it was used already, or is young enough."""
+    """Whether a recorded verdict still counts: it was used already, or is young enough and of this beginning."""
+    if not StepActs(record, step_of(done.key)).counts(done):
+        return False
     used = any(line.kind == "asked" and line.at > done.at for line in record.lines)
     return used or datetime.now(UTC) - done.at < release.service.analysis.verdict_ttl
 
@@ -80,7 +84,7 @@ def judge_meanwhile(release: Release, revision: Revision, share: int, span: time
     from tasks.judge.canary import ends_early  # noqa: PLC0415 - as above
 
     record, terms = Carrier.of(release).record, release.service.analysis.canary
-    control, since = beside(record), record.live_since
+    control, since = beside(record), StepActs(record, step_name(revision.slot, share)).since
     if terms is None or control is None or since is None:
         return Verdict(Result.INCONCLUSIVE)
     queried = query_canary(release, revision.slot, control, Window(since, since + span))
@@ -90,6 +94,21 @@ def judge_meanwhile(release: Release, revision: Revision, share: int, span: time
         return verdict
     findings = tuple(replace(finding, result=Result.FAIL) for finding in verdict.findings)
     return replace(verdict, result=Result.FAIL, findings=findings)
+
+
+@step("skip-{revision.slot}-{share:share}", result=str)
+def skip_analysis(release: Release, revision: Revision, share: int) -> str:
+    """Leave the step unjudged, because a person said so.
+
+    Returns:
+        The act, who said it, and why.
+    """
+    record = Carrier.of(release).record
+    said = StepActs(record, step_name(revision.slot, share)).override
+    if said is None:
+        msg = f"{revision}: found nobody to have skipped its analysis, expected somebody"
+        raise PermanentError(msg)
+    return f"{said.act} by {said}"
 
 
 @dataclass(frozen=True)

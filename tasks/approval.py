@@ -101,7 +101,7 @@ def decide(
     """
     record = Record.read(journal)
     gate = record.gate
-    if gate is None or record.reverting or record.ended:
+    if gate is None or record.reverting or record.abort_asked or record.ended:
         msg = f"{journal.release}: found it to wait at no gate, expected one to decide at"
         raise ConflictError(msg)
     said = Decision(datetime.now(UTC), choice, by.strip(), reason, verified, plan or gate.plan, held_for)

@@ -7,12 +7,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 
+from tasks.acts import StepActs, step_name, step_of
 from tasks.domain.errors import PermanentError
 from tasks.domain.model import Revision, Slot, Split, Traffic
 from tasks.domain.settings import settings
 from tasks.domain.spec import Canary
 from tasks.domain.units import WHOLE
 from tasks.drift import handle_drift
+from tasks.journal import Line
+from tasks.record import Record
 from tasks.release import Carrier, Release
 from tasks.step import step
 
@@ -81,44 +84,63 @@ def switch_to(release: Release, revision: Revision) -> None:
     Carrier.of(release).send(Traffic(Split.all_to(revision.slot)))
 
 
-@step("bake-{revision.slot}-{share:share}-{attempt}")
+def not_begun_anew(_release: Release, record: Record, done: Line) -> bool:
+    """Whether a recorded bake still counts: nobody has had its step begin anew since."""
+    return StepActs(record, step_of(done.key)).counts(done)
+
+
+@step("bake-{revision.slot}-{share:share}-{attempt}", valid=not_begun_anew)
 def bake(release: Release, revision: Revision, share: int, span: timedelta, attempt: int) -> None:
     """Hold the split for *span* (times *attempt*), counted from when it became live.
 
     The watcher guards it meanwhile; once it has proven that *revision* is no worse, the bake ends
-    where the service file says so.
+    where the service file says so. A person's act ends it at once, or holds it longer.
 
     Raises:
         LeaseLostError: The release was taken over or taken back; not retried.
     """
-    del share, revision
     carrier = Carrier.of(release)
     import_module("tasks.judge.comparisons")  # takes seconds on a busy machine, which a bake has to spare
-    _hold(carrier, attempt * span, early=attempt == 1)
+    _hold(carrier, step_name(revision.slot, share), attempt * span, early=attempt == 1)
 
 
-@step("bake-{revision.slot}-{share:share}-until-{span}")
+@step("bake-{revision.slot}-{share:share}-until-{span}", valid=not_begun_anew)
 def bake_until(release: Release, revision: Revision, share: int, span: timedelta) -> None:
     """Hold the split for *span* of its bake, at the end of which it is judged for the first time, or once more.
 
     Raises:
         LeaseLostError: The release was taken over or taken back; not retried.
     """
-    del share, revision
-    _hold(Carrier.of(release), span, early=True)
+    _hold(Carrier.of(release), step_name(revision.slot, share), span, early=True, part=True)
 
 
-def _hold(carrier: Carrier, span: timedelta, *, early: bool) -> None:
-    """Return *span* after the split became live; where *early*, once the new version is proven no worse."""
+def _hold(carrier: Carrier, name: str, span: timedelta, *, early: bool, part: bool = False) -> None:
+    """Return *span* after the step began, or once an act ends its bake.
+
+    Args:
+        name: The step's.
+        early: Return once the new version is proven no worse, too.
+        part: Only a part of the bake, at whose end nobody's hold has to be waited for.
+    """
     looked = time.monotonic()
-    while datetime.now(UTC) < (carrier.record.live_since or datetime.now(UTC)) + span:
-        if early and carrier.record.proven_same:
+    begun = StepActs(carrier.record, name).retries
+    while not (acts := StepActs(carrier.record, name)).override and acts.retries == begun:
+        held = acts.held_until is not None and datetime.now(UTC) < acts.held_until
+        if not (held and not part) and _has_lasted(acts, span, early=early and not held):
             return
         carrier.check()
         if time.monotonic() - looked > DRIFT:
             handle_drift(carrier)
             looked = time.monotonic()
         time.sleep(POLL)
+
+
+def _has_lasted(acts: StepActs, span: timedelta, *, early: bool) -> bool:
+    """Whether the step was held for *span*, or where *early* has proven enough since it began."""
+    if (since := acts.since) is None:
+        return False
+    same = acts.record.last("same")
+    return datetime.now(UTC) >= since + span or bool(early and same and same.at >= since)
 
 
 def split_for(release: Release, revision: Revision, share: int) -> Split:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tasks.domain.acts import Act
 from tasks.domain.model import Outcome, Result, Slot
 from tasks.domain.plan import Plan, plan_of
 from tasks.domain.units import WHOLE
@@ -205,6 +206,12 @@ def _deeds(record: Record) -> tuple[Deed, ...]:
         "ended": lambda data: f"ended it as {data['outcome']}",
     }
     usual = {"check": "guard", "same": "guard", "opened": "flow", "run": "flow", "drift": "flow"}
+    acts = {
+        Act.PROMOTE: "had the rest of bakes and analyses skipped",
+        Act.HOLD: "had {place} last {held_for} longer",
+        Act.SKIP: "had {place} end unjudged",
+        Act.RETRY: "had {place} begin anew",
+    }
     deeds, carrier = [], "flow"
     for line in record.lines:
         if line.kind == "carried":
@@ -212,6 +219,11 @@ def _deeds(record: Record) -> tuple[Deed, ...]:
         if line.kind in words:
             who = line.data.get("by") or usual.get(line.kind, carrier)
             deeds.append(Deed(line.at, str(who), words[line.kind](line.data)))
+        elif line.kind == "act":
+            did = acts[Act(line.key)].format_map(line.data)
+            deeds.append(
+                Deed(line.at, str(line.data["by"]), f"{did}{_because({'verified': False} | dict(line.data))}")
+            )
     return tuple(deeds)
 
 

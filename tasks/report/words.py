@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from math import isfinite, isnan
 
+from tasks.domain.acts import OVERRIDES
 from tasks.domain.analysis import Limit
 from tasks.domain.gates import place_of
 from tasks.domain.model import Finding, Outcome, Result, Slot
@@ -215,7 +216,13 @@ def _passed(record: Record, judged: Sequence[Judged]) -> str:
     if record.opening.stable is None:
         return "; it is the first version, so there was nothing to compare it with"
     good = dict.fromkeys(share(one.share) for one in judged if one.verdict.result is Result.PASS)
-    return f"; it was judged at {_listed([*good])} and nothing spoke against it" if good else ""
+    told = f"; it was judged at {_listed([*good])} and nothing spoke against it" if good else ""
+    skipped = dict.fromkeys(
+        f"{line.data['by']} ({line.key} at {line.data['place'] or 'no step'})"
+        for line in record.all("act")
+        if line.key in OVERRIDES
+    )
+    return f"{told}; not all of it was judged, because of {_listed([*skipped])}" if skipped else told
 
 
 def _listed(words: list[str]) -> str:
