@@ -16,13 +16,14 @@ from rich.text import Text
 
 from deployments import prefect_api
 from deployments.acts import Started, abort, user
-from tasks.acts import meaning, said_in
+from tasks.acts import meaning
 from tasks.domain.errors import ConflictError, DavyError, InputError
 from tasks.domain.model import Outcome, Slot, Split, Window
 from tasks.domain.plan import plan_of
 from tasks.domain.units import format_share
 from tasks.journal import Line
 from tasks.record import Record, decision_of
+from tasks.step_acts import said_in
 
 CODES = {
     Outcome.PROMOTED: 0,

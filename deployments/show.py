@@ -12,7 +12,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from deployments.changes import changes_of, print_changes
-from tasks.acts import StepActs, promoted_by, step_now
 from tasks.detectable import remedy, sights
 from tasks.domain.errors import DavyError
 from tasks.domain.model import Health
@@ -25,6 +24,7 @@ from tasks.opening import preflight
 from tasks.record import Record
 from tasks.release import Release
 from tasks.routers import open_router
+from tasks.step_acts import StepActs, promoted_by, step_now
 from tasks.turns import recent
 
 if TYPE_CHECKING:

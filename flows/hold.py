@@ -6,12 +6,12 @@ from datetime import timedelta
 from math import ceil
 
 from flows.gate import await_approval
-from tasks.acts import StepActs, step_name
 from tasks.analysis import analyse, judge_meanwhile, skip_analysis
 from tasks.domain.errors import JudgedError
 from tasks.domain.model import Result, Revision, Verdict
 from tasks.domain.units import WHOLE
 from tasks.release import Carrier, Release
+from tasks.step_acts import StepActs, step_name
 from tasks.traffic import bake, bake_until, match_and_mirror
 
 ATTEMPTS = 2

@@ -11,7 +11,6 @@ from zlib import crc32
 
 from prefect.futures import PrefectFuture
 
-from tasks.acts import StepActs, step_name, step_of
 from tasks.artifacts import show_verdict
 from tasks.domain.analysis import CanaryJudge
 from tasks.domain.errors import PermanentError
@@ -22,6 +21,7 @@ from tasks.metrics import open_metrics
 from tasks.record import Record
 from tasks.release import Carrier, Release
 from tasks.step import reading, step
+from tasks.step_acts import StepActs, step_name, step_of
 
 if TYPE_CHECKING:  # pandas doubles a runner's memory, so only those import it who judge
     import pandas as pd

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 
-from tasks.acts import StepActs, step_name, step_of
 from tasks.domain.errors import PermanentError
 from tasks.domain.model import Revision, Slot, Split, Traffic
 from tasks.domain.settings import settings
@@ -18,6 +17,7 @@ from tasks.journal import Line
 from tasks.record import Record
 from tasks.release import Carrier, Release
 from tasks.step import step
+from tasks.step_acts import StepActs, step_name, step_of
 
 PULSE_TTL = timedelta(seconds=5)
 """A watcher that was not heard of for so long counts as dead."""

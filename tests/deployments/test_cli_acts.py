@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
-from deployments.cli import app
+import deployments.cli  # noqa: F401 - the verbs are there with it
+from deployments.command import app
 from deployments.show import status_of
 from tasks.domain.model import Revision, Slot, Split, Traffic
 from tasks.journal import journal_of

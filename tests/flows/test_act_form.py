@@ -17,7 +17,7 @@ from prefect.utilities.callables import parameter_schema
 from deployments.watcher import Watched
 from flows.act import act
 from flows.restore import way_back
-from tasks.acts import say, step_now
+from tasks.acts import say
 from tasks.approval import decide
 from tasks.domain.acts import Act
 from tasks.domain.errors import ConflictError
@@ -26,6 +26,7 @@ from tasks.domain.model import Outcome, Slot, Split
 from tasks.domain.spec import ServiceFile
 from tasks.journal import journal_of
 from tasks.record import Record
+from tasks.step_acts import step_now
 from tests.flows.test_gate_form import waiting
 from tests.rig.bare import FLOWS
 from tests.rig.engine import start_engine

@@ -14,7 +14,7 @@ import pytest
 
 from deployments.watcher import Watched
 from tasks import acts, approval
-from tasks.acts import say, step_now
+from tasks.acts import say
 from tasks.domain.acts import Act
 from tasks.domain.errors import ConflictError, InputError
 from tasks.domain.gates import Choice
@@ -22,6 +22,7 @@ from tasks.domain.model import Outcome, Slot, Split
 from tasks.domain.spec import ServiceFile
 from tasks.journal import journal_of
 from tasks.record import Record
+from tasks.step_acts import step_now, step_of
 from tests.rig.bare import run, without_engine
 from tests.rig.fakes import make_service, make_world
 from tests.rig.world import Died, World, unserved
@@ -117,7 +118,7 @@ def test_promote_skips_what_is_left_and_records_by_whom(world: World, strategy: 
     assert outcomes("analyse") == []
     skipped = [line.data["result"] for line in record().all("outcome") if line.key.startswith("skip-")]
     assert set(skipped) == {"promote by ann (claimed): seen enough"}
-    assert len(skipped) == len({acts.step_of(key) for key in outcomes("bake-")})
+    assert len(skipped) == len({step_of(key) for key in outcomes("bake-")})
     assert unserved(world.history) == []
     assert world.traffic
     assert world.traffic.split == Split.all_to(Slot.GREEN)
