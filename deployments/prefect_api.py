@@ -127,6 +127,14 @@ def _flow_run(answer: dict[str, Any]) -> FlowRun:
     return FlowRun(answer["id"], state.get("type", ""), state.get("name", ""), state.get("message") or "")
 
 
+def _refusal(method: str, path: str, answer: httpx.Response) -> str:
+    """What the server does not do; its words on who asks are left out, since they may repeat what it was shown."""
+    msg = f"Prefect's server: {method} {path} answered {answer.status_code}"
+    if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        return f"{msg}, expected PREFECT_API_AUTH_STRING to be the one that it asks for"
+    return f"{msg}: {answer.text[:400]}"
+
+
 def _call(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     deadline = time.monotonic() + PATIENCE.total_seconds()
     auth = credentials()
@@ -138,8 +146,7 @@ def _call(method: str, path: str, body: dict[str, Any] | None = None) -> dict[st
                 content: dict[str, Any] = answer.json()
                 return content
             if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
-                msg = f"Prefect's server: {method} {path} answered {answer.status_code}: {answer.text[:400]}"
-                raise PermanentError(msg)
+                raise PermanentError(_refusal(method, path, answer))
             trouble = f"answered {answer.status_code}"
         except ValueError as error:
             msg = f"port {settings().prefect_port}: found something that is not Prefect's server, expected it"

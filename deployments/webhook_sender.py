@@ -89,8 +89,11 @@ class Deployments:
         except ValueError as error:
             msg = f"{self._url}: found something that is not Prefect's server, expected it"
             raise TransientError(msg) from error
-        msg = f"Prefect's server: {method} {path} answered {answer.status_code}: {answer.text[:400]}"
-        raise PermanentError(msg) if answer.status_code in REFUSALS else TransientError(msg)
+        msg = f"Prefect's server: {method} {path} answered {answer.status_code}"
+        if answer.status_code in REFUSALS:
+            msg = f"{msg}: {answer.text[:400]}"
+            raise PermanentError(msg)
+        raise TransientError(msg)
 
 
 class Dispatcher:
