@@ -109,7 +109,7 @@ class _MirrorHandler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(said)
 
-    do_GET = do_POST = do_HEAD = do_PUT = do_PATCH = _answer
+    do_GET = do_POST = do_HEAD = _answer  # noqa: N815 - as inherited
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as inherited
         """Say nothing."""
