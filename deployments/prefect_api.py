@@ -96,9 +96,9 @@ def has_deployment(name: str) -> bool:
     """Whether a runner has registered the deployment (``canary/davy``)."""
     try:
         answer = httpx.get(f"{api_url()}/deployments/name/{name}", timeout=5, auth=credentials())
-        return answer.status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False
+    return answer.status_code == httpx.codes.OK
 
 
 def create_run(deployment: str, parameters: dict[str, Any], *, key: str) -> FlowRun:
