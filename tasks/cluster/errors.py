@@ -49,10 +49,8 @@ def mapped(error: Exception, subject: str, verb: str) -> DavyError:
     if not isinstance(error, ApiException) or not error.status:
         words = str(error) or type(error).__name__
         return TransientError(f"{subject}: {verb}: {words[:_LONGEST]}, expected the API server to answer")
-    if (
-        error.status == HTTPStatus.UNAUTHORIZED
-    ):  # its words may repeat what it was shown, and are in tracebacks
-        error.reason, error.headers, error.body = "Unauthorized", None, None
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        _forget_words(error)
     said = said_by(error)
     if error.status == HTTPStatus.FORBIDDEN and not _is_refused_for_other_reasons(error):
         return ForbiddenError(
