@@ -149,4 +149,4 @@ def _template(name: str) -> Template:
 
 
 if __name__ == "__main__":
-    uvicorn.run(make_app(), host="127.0.0.1", port=settings().approvals_port, access_log=False)
+    uvicorn.run(make_app(), host=settings().approvals_host, port=settings().approvals_port, access_log=False)

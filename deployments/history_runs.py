@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -10,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from deployments.prefect_api import api_url
+from deployments.prefect_api import api_url, credentials
 from tasks.journal import journal_of
 
 WITHIN = timedelta(seconds=3)
@@ -48,10 +47,10 @@ def ended_runs(service: str | None, since: datetime) -> tuple[EndedRun, ...] | N
 
     Returns:
         None where the server does not answer, or is not Prefect's.
+
+    Raises:
+        InputError: ``PREFECT_API_AUTH_STRING`` is no user and password; not retried.
     """
-    auth = os.environ.get("PREFECT_API_AUTH_STRING")
-    name, _, word = (auth or "").partition(":")
-    credentials = httpx.BasicAuth(name, word) if auth else None
     asked = {
         "sort": "END_TIME_DESC",
         "limit": MOST,
@@ -63,7 +62,7 @@ def ended_runs(service: str | None, since: datetime) -> tuple[EndedRun, ...] | N
     }
     try:
         answer = httpx.post(
-            f"{api_url()}/flow_runs/filter", json=asked, timeout=WITHIN.total_seconds(), auth=credentials
+            f"{api_url()}/flow_runs/filter", json=asked, timeout=WITHIN.total_seconds(), auth=credentials()
         )
         found = list(_without_journal(answer.raise_for_status().json()))
     except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError):

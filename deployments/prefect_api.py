@@ -10,7 +10,8 @@ from typing import Any
 
 import httpx
 
-from tasks.domain.errors import PermanentError, TransientError
+from tasks.domain.errors import InputError, PermanentError, TransientError
+from tasks.domain.secrets import Hidden
 from tasks.domain.settings import settings
 
 PATIENCE = timedelta(seconds=150)
@@ -40,7 +41,7 @@ class FlowRun:
 
 def server_url() -> str:
     """Where Prefect's server and UI answer."""
-    return f"http://127.0.0.1:{settings().prefect_port}"
+    return settings().prefect_url.rstrip("/") or f"http://127.0.0.1:{settings().prefect_port}"
 
 
 def api_url() -> str:
@@ -49,8 +50,20 @@ def api_url() -> str:
 
 
 def run_url(run: str) -> str:
-    """The page of a flow run."""
-    return f"{server_url()}/v2/runs/flow-run/{run}"
+    """The page of a flow run, as people open it."""
+    return f"{settings().ui_url.rstrip('/') or server_url()}/v2/runs/flow-run/{run}"
+
+
+def credentials() -> httpx.BasicAuth | None:
+    """What Prefect's server is to be shown, from ``PREFECT_API_AUTH_STRING``; None where that is not set.
+
+    Raises:
+        InputError: It is no user and password; it is not shown; not retried.
+    """
+    user, colon, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
+    if not colon and user:
+        raise InputError("PREFECT_API_AUTH_STRING", Hidden(), "user:password")
+    return httpx.BasicAuth(user, password) if colon else None
 
 
 def environment() -> dict[str, str]:
@@ -82,9 +95,10 @@ def is_healthy() -> bool:
 def has_deployment(name: str) -> bool:
     """Whether a runner has registered the deployment (``canary/davy``)."""
     try:
-        return httpx.get(f"{api_url()}/deployments/name/{name}", timeout=5).status_code == httpx.codes.OK
+        answer = httpx.get(f"{api_url()}/deployments/name/{name}", timeout=5, auth=credentials())
     except httpx.HTTPError:
         return False
+    return answer.status_code == httpx.codes.OK
 
 
 def create_run(deployment: str, parameters: dict[str, Any], *, key: str) -> FlowRun:
@@ -113,20 +127,26 @@ def _flow_run(answer: dict[str, Any]) -> FlowRun:
     return FlowRun(answer["id"], state.get("type", ""), state.get("name", ""), state.get("message") or "")
 
 
+def _refusal(method: str, path: str, answer: httpx.Response) -> str:
+    """What the server does not do; its words on who asks are left out, since they may repeat what it was shown."""
+    msg = f"Prefect's server: {method} {path} answered {answer.status_code}"
+    if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        return f"{msg}, expected PREFECT_API_AUTH_STRING to be the one that it asks for"
+    return f"{msg}: {answer.text[:400]}"
+
+
 def _call(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     deadline = time.monotonic() + PATIENCE.total_seconds()
-    auth = os.environ.get("PREFECT_API_AUTH_STRING")
-    credentials = tuple(auth.split(":", 1)) if auth else None
+    auth = credentials()
     while True:
         trouble: str
         try:
-            answer = httpx.request(method, f"{api_url()}{path}", json=body, timeout=10, auth=credentials)  # type: ignore[arg-type]
+            answer = httpx.request(method, f"{api_url()}{path}", json=body, timeout=10, auth=auth)
             if answer.is_success:
                 content: dict[str, Any] = answer.json()
                 return content
             if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
-                msg = f"Prefect's server: {method} {path} answered {answer.status_code}: {answer.text[:400]}"
-                raise PermanentError(msg)
+                raise PermanentError(_refusal(method, path, answer))
             trouble = f"answered {answer.status_code}"
         except ValueError as error:
             msg = f"port {settings().prefect_port}: found something that is not Prefect's server, expected it"

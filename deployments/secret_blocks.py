@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 
 import httpx
 from pydantic import SecretStr
 
-from deployments.prefect_api import api_url
+from deployments.prefect_api import api_url, credentials
 from tasks.domain.errors import TransientError
 
 ANSWER_WITHIN = timedelta(seconds=5)
@@ -19,15 +18,15 @@ def read_block(name: str) -> SecretStr:
 
     Raises:
         TransientError: The server stays away, or has no such block with a text in it; retried.
+        InputError: What the server is to be shown is no user and password; not retried.
     """
     path = f"/block_types/slug/secret/block_documents/name/{name}"
-    auth = os.environ.get("PREFECT_API_AUTH_STRING", "")
     try:
         answer = httpx.get(
             f"{api_url()}{path}",
             params={"include_secrets": True},
             timeout=ANSWER_WITHIN.total_seconds(),
-            auth=httpx.BasicAuth(*auth.split(":", 1)) if ":" in auth else None,
+            auth=credentials(),
         )
         found = f"status {answer.status_code}"
         value = answer.json()["data"]["value"] if answer.is_success else None

@@ -200,6 +200,8 @@ def _environment() -> dict[str, str]:
     inherited = {key: value for key, value in os.environ.items() if key != MARK}
     for name, value in settings().model_dump(mode="json").items():
         inherited[f"DAVY_{name.upper()}"] = value if isinstance(value, str) else json.dumps(value)
+    if auth := os.environ.get("PREFECT_API_AUTH_STRING"):  # not in a program's record, which is a file
+        inherited.setdefault("PREFECT_SERVER_API_AUTH_STRING", auth)
     return inherited | {"DAVY_HOME": str(settings().root)}
 
 

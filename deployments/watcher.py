@@ -25,6 +25,7 @@ from tasks.guard import Guard
 from tasks.journal import Journal, all_journals, read_lease
 from tasks.links import link_for
 from tasks.notify.base import Links
+from tasks.notify.nights import Nights
 from tasks.notify.secret_places import secret_reader
 from tasks.notify.teller import Teller
 from tasks.record import Record
@@ -33,6 +34,8 @@ from tasks.restore import nothing_left, take_back, write_off
 
 ROUND = 0.2
 """Seconds between two rounds over the open releases."""
+NIGHTS = 5.0
+"""Seconds between two looks at nights."""
 AFTER_TROUBLE = 1.0
 """Seconds before a release is looked at again after a look that failed."""
 WORKERS = 16
@@ -47,13 +50,17 @@ class Watcher:
         self._open: dict[Path, Watched] = {}
         self._closed: set[Path] = set()
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="watch")
-        self._teller = Teller(Links(run_url, approver_url=link_for), secret_reader(read_block))
+        links = Links(run_url, approver_url=link_for)
+        self._teller = Teller(links, secret_reader(read_block))
+        self._nights = Nights(self._teller, links)
+        self._next_nights = 0.0
 
     def run(self) -> None:
         """Watch until the process is ended."""
         while True:
             settings().watcher_pulse.touch()
             self.look_round()
+            self.look_at_nights()
             time.sleep(ROUND)
 
     def look_round(self) -> None:
@@ -67,6 +74,16 @@ class Watcher:
                 del self._open[path]
             elif watched.is_ready:
                 watched.look = self._pool.submit(watched.look_once)
+
+    def look_at_nights(self) -> None:
+        """Have people told of nights that are over; nothing that goes wrong there holds up a guard."""
+        if time.monotonic() < self._next_nights:
+            return
+        self._next_nights = time.monotonic() + NIGHTS
+        try:
+            self._nights.look()
+        except Exception:
+            log.exception("nights could not be looked at")
 
 
 class Watched:

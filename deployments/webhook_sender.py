@@ -45,8 +45,7 @@ class Deployments:
         self._client = client
         self._found: dict[str, str | None] = {}
         self._url = os.environ.get("PREFECT_API_URL") or prefect_api.api_url()
-        auth = os.environ.get("PREFECT_API_AUTH_STRING")
-        self._auth = httpx.BasicAuth(*auth.split(":", 1)) if auth and ":" in auth else None
+        self._auth = prefect_api.credentials()
 
     async def start(self, release: Release) -> str | None:
         """Ask for the flow run of *release*: by the service's own deployment, or else by its flow's.
@@ -90,8 +89,11 @@ class Deployments:
         except ValueError as error:
             msg = f"{self._url}: found something that is not Prefect's server, expected it"
             raise TransientError(msg) from error
-        msg = f"Prefect's server: {method} {path} answered {answer.status_code}: {answer.text[:400]}"
-        raise PermanentError(msg) if answer.status_code in REFUSALS else TransientError(msg)
+        msg = f"Prefect's server: {method} {path} answered {answer.status_code}"
+        if answer.status_code in REFUSALS:
+            msg = f"{msg}: {answer.text[:400]}"
+            raise PermanentError(msg)
+        raise TransientError(msg)
 
 
 class Dispatcher:

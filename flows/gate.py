@@ -19,6 +19,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Running
 from pydantic import Field
 
+from flows.carry import patiently
 from tasks.approval import close_gate, decide, open_gate, ruling_of
 from tasks.domain.errors import DavyError, PermanentError, RejectedError, TransientError
 from tasks.domain.gates import Choice, OpenGate, limit_of
@@ -88,7 +89,7 @@ def gate(release: Release, revision: Revision, point: str) -> State[None]:
     """
     carrier = Carrier.of(release)
     while True:
-        opened = open_gate(carrier, revision, point)
+        opened = patiently(lambda: open_gate(carrier, revision, point))
         if opened is None:
             return Completed(name="Approved")
         with Bell(carrier) as bell:

@@ -43,6 +43,7 @@ def nightly(
     tonight = {one.name: one for one in services if schedule in (None, one.schedule)}
     due = wait_until_due(night, schedule)
     with open_book(name_of(due, schedule), due.date()) as book:
+        book.change(notify=night.notify)
         if not book.record.entries:
             look_at_all(book, tonight, night)
         for wave in book.record.waves:

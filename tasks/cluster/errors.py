@@ -17,6 +17,7 @@ from http import HTTPStatus
 
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
+from kubernetes.dynamic.exceptions import DynamicApiError
 from urllib3.exceptions import HTTPError
 
 from tasks.domain.errors import DavyError, ForbiddenError, PermanentError, TransientError
@@ -48,6 +49,8 @@ def mapped(error: Exception, subject: str, verb: str) -> DavyError:
     if not isinstance(error, ApiException) or not error.status:
         words = str(error) or type(error).__name__
         return TransientError(f"{subject}: {verb}: {words[:_LONGEST]}, expected the API server to answer")
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        _forget_words(error)
     said = said_by(error)
     if error.status == HTTPStatus.FORBIDDEN and not _is_refused_for_other_reasons(error):
         return ForbiddenError(
@@ -59,6 +62,17 @@ def mapped(error: Exception, subject: str, verb: str) -> DavyError:
         )
     kind = TransientError if error.status in TRANSIENT else PermanentError
     return kind(f"{subject}: {verb}: {error.status} {said}, expected the API server to do it")
+
+
+def _forget_words(refusal: BaseException) -> None:
+    """Who refuses credentials may repeat them, and tracebacks, which logs hold, show all that was said."""
+    error: BaseException | None = refusal
+    while error is not None:
+        if isinstance(error, ApiException):
+            error.reason, error.headers, error.body = "Unauthorized", None, None
+        if isinstance(error, DynamicApiError):
+            error.original_traceback = ""
+        error = error.__cause__ or error.__context__
 
 
 def said_by(error: ApiException) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema, model_validator
 
+from tasks.domain.addresses import PlainUrl
 from tasks.domain.canary import Thresholds
 from tasks.domain.parts import Metrics, Part, PositiveDuration
 from tasks.domain.units import Duration, Percent, Share, format_duration
@@ -71,7 +72,7 @@ class CanaryJudge(Part):
 
     config: Annotated[Mapping[str, Any], WithJsonSchema({"type": ["string", "object"]})]
     """The canary config; in a file, its path, which counts from the service file's folder."""
-    url: str | None = Field(None, pattern=r"^https?://")
+    url: PlainUrl | None = None
     """The Prometheus that answers the config's queries; the one of ``metrics`` where it is left out."""
     judge: Literal["davy", "kayenta"] = "davy"
     """``kayenta`` decides as Kayenta's own judge does, faults included."""

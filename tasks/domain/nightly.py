@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, field_validator
 
 from tasks.domain.freeze import Freeze, Holidays
+from tasks.domain.notices import Notices
 from tasks.domain.parts import Part, PositiveDuration
 from tasks.domain.schedule import Schedule, TimeZone
 from tasks.domain.versions import Versions
@@ -55,6 +56,8 @@ class Night(Part):
     """When nothing is started."""
     holidays: Holidays = Holidays()
     """Days on which nothing is started."""
+    notify: Notices = ()
+    """Who is told of the night, by one digest when it is over; ``on`` does not count."""
     waves: tuple[tuple[str, ...], ...] = ()
     """Services by name: a wave begins when all releases of the one before have ended. Services that
     are in no wave come last, together."""

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from tasks.domain.addresses import PlainUrl
 from tasks.domain.model import Match, Slot
 from tasks.domain.units import WHOLE, Duration, Share, format_share
 
@@ -104,7 +105,7 @@ class Metrics(Part):
     """Where series come from."""
 
     source: Literal["envoy", "prometheus"] = "envoy"
-    url: str | None = Field(None, pattern=r"^https?://")
+    url: PlainUrl | None = None
     """Address of the Prometheus server; only for that source."""
     timeout: PositiveDuration = timedelta(seconds=10)
     """How long one query may take."""

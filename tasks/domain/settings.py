@@ -31,7 +31,13 @@ class Settings(BaseSettings):
     supervisor_port: int = Field(9001, ge=1024, le=65535, description="the process supervisor")
     envoy_port: int = Field(9901, ge=1024, le=65535, description="Envoy's admin interface")
     approvals_port: int = Field(4202, ge=1024, le=65535, description="the page that approvers' links open")
+    approvals_host: str = Field("127.0.0.1", description="the address that this page listens on")
     approvals_url: str = Field("", description="where approvers reach that page; empty for this machine")
+    approvals_key_file: Path | None = Field(
+        None, description="file of the key of approvers' links; empty for one in the state folder"
+    )
+    prefect_url: str = Field("", description="where Prefect's server answers; empty for the embedded one")
+    ui_url: str = Field("", description="where people open Prefect's UI; empty for where its server answers")
     replica_ports: tuple[int, int] = Field(
         (20000, 29999), description="first and last port given to replicas of services"
     )
@@ -88,7 +94,7 @@ class Settings(BaseSettings):
     @property
     def approvals_key(self) -> Path:
         """What approvers' links are signed with; made when it is first needed."""
-        return self.root / "approvals.key"
+        return self.approvals_key_file or self.root / "approvals.key"
 
     @property
     def watcher_pulse(self) -> Path:

@@ -17,6 +17,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tasks.domain.errors import ConflictError, PermanentError
+from tasks.domain.notices import Notices
 from tasks.domain.parts import Part
 from tasks.domain.settings import settings
 from tasks.nights.entry import Decision, Entry
@@ -37,6 +38,8 @@ class NightRecord(Part):
     stopped: bool = False
     """Whether too many releases failed for the rest to be started."""
     ended: datetime | None = None
+    notify: Notices = ()
+    """Who is told of it; the watcher tells them, since it has the secrets."""
 
     def wave(self, names: Sequence[str]) -> list[Entry]:
         """The entries of one wave, in its order."""
@@ -105,6 +108,16 @@ def read_night(path: Path) -> NightRecord:
     except (ValidationError, UnicodeDecodeError) as error:
         msg = f"{path}: found something else, expected a night's record"
         raise PermanentError(msg) from error
+
+
+def is_carried_on(path: Path) -> bool:
+    """Whether a process has the night in its hands now."""
+    with path.with_suffix(".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def nights() -> Path:

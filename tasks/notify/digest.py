@@ -50,12 +50,14 @@ class _Night(BaseModel):
 
     date: date
     services: tuple[_Nightly, ...]
+    night: str = ""
+    unfinished: bool = False
 
 
 def digest(night: Mapping[str, Any], links: Links, *, at: datetime | None = None) -> Message:
     """What a night's report says: ``{date, services: [{service, version, decision, reason, outcome, seconds, run}]}``.
 
-    A service that was not released has no ``outcome``; ``decision`` and ``reason`` say why. What calls
+    ``night`` names one of several nights of a day; ``unfinished`` is true where its process is gone. A service that was not released has no ``outcome``; ``decision`` and ``reason`` say why. What calls
     for a person comes first.
 
     Args:
@@ -75,15 +77,15 @@ def digest(night: Mapping[str, Any], links: Links, *, at: datetime | None = None
     details = [_line(one) for one in services[:LINES]] + ([f"... and {left} more"] if left > 0 else [])
     name = f"night of {read.date.isoformat()}"
     return Message(
-        id=hashlib.sha256(f"davy {name}".encode()).hexdigest(),
+        id=hashlib.sha256(f"davy {name} {read.night}".strip().encode()).hexdigest(),
         at=at or datetime.now(UTC),
         event="digest",
         thread=name,
         subject=f"Releases in the {name}",
-        headline=_headline(name, services),
+        headline=_headline(f"{name} was not finished" if read.unfinished else name, services),
         details=tuple(details),
         links=tuple(Link(one.title, links.run_url(one.run)) for one in services[:10] if one.run),
-        is_call=any(one.outcome in LOOK for one in services),
+        is_call=read.unfinished or any(one.outcome in LOOK for one in services),
         is_last=True,
         fields={"event": "digest", **read.model_dump(mode="json")},
     )

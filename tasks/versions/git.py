@@ -25,6 +25,7 @@ _LATER = re.compile(
     r"|error: (429|5\d\d)|unable to access",
     re.IGNORECASE,
 )
+_USER = re.compile(r"//[^@/\s']*@")
 _PEELED = "^{}"
 """Behind the name of an annotated tag: the commit that it stands for."""
 
@@ -85,8 +86,12 @@ class Repository:
 
 
 def _refusal(repository: str, said: str) -> PermanentError | TransientError:
-    """What `git` has said, as an error of ours."""
-    words = " ".join(said.split())[:200]
+    """What `git` has said, as an error of ours.
+
+    Not shown: what the other side said, and who `git` was at an address, as its own configuration may say.
+    """
+    own = (line for line in said.splitlines() if not line.startswith("remote:"))
+    words = _USER.sub("//", " ".join(" ".join(own).split()))[:200]
     msg = f"{repository}: found {words!r}, expected its tags"
     if _REFUSED.search(said):
         return ForbiddenError(msg)

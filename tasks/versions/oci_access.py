@@ -141,10 +141,10 @@ class Access:
             return self._http.request(method, path, headers=headers)
         except httpx.TransportError as error:
             msg = f"{self._image}: its registry gave {type(error).__name__}, expected an answer"
-            raise TransientError(msg) from error
+            raise TransientError(msg) from None  # what it said may repeat what it was shown
         except httpx.HTTPError as error:
             msg = f"{self._image}: its registry gave {type(error).__name__}, expected an answer"
-            raise PermanentError(msg) from error
+            raise PermanentError(msg) from None  # what it said may repeat what it was shown
 
     def _refusal(self, status: int, wanted: str) -> PermanentError | TransientError:
         host = self._image.partition("/")[0]

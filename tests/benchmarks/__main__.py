@@ -1,6 +1,6 @@
 """Measure, and print each figure with its ratio to the limit that it is held against.
 
-``python -m tests.benchmarks [--json] [judging] [guard-step] [simulator] [history] [memory] [split-live] [own-time] [detection] [lost]
+``python -m tests.benchmarks [--json] [judging] [guard-step] [simulator] [history] [webhooks] [memory] [split-live] [own-time] [detection] [lost]
 [kubernetes-live] [kubernetes-detection]``
 """
 
@@ -25,6 +25,7 @@ from tests.benchmarks import (
     own_time,
     simulator,
     split_live,
+    webhooks,
 )
 from tests.benchmarks.bench import Bench, a_bench
 from tests.benchmarks.figure import Figure, table
@@ -34,6 +35,7 @@ ALONE: dict[str, Callable[[], list[Figure]]] = {
     "guard-step": guard_step.measure,
     "simulator": simulator.measure,
     "history": history.measure,
+    "webhooks": webhooks.measure,
     on_kubernetes.LIVE: on_kubernetes.measure_live,
 }
 """Those that need no stack."""

@@ -22,6 +22,7 @@ class Mailbox:
 
     Attributes:
         refused: Addresses that it takes no mail for.
+        password: What lets in.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,7 @@ class Mailbox:
         self.envelopes: list[Envelope] = []
         self.answers: list[str] = []
         self.refused: set[str] = set()
+        self.password = CANARY
         self.logins: list[tuple[bytes, bytes]] = []
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
@@ -50,10 +52,10 @@ class Mailbox:
         return "250 OK"
 
     def authenticate(self, *login: Any) -> AuthResult:  # noqa: ANN401 - server, session, envelope and more
-        """Who knows the planted secret may come in."""
+        """Who knows the password may come in."""
         data = login[-1]
         self.logins.append((data.login, data.password))
-        return AuthResult(success=data.password == CANARY.encode())
+        return AuthResult(success=data.password == self.password.encode())
 
 
 @contextmanager
