@@ -28,6 +28,7 @@ from tasks.domain.errors import (
     RejectedError,
     SupersededError,
     TransientError,
+    WithdrawnError,
 )
 from tasks.domain.model import Outcome, Split
 from tasks.domain.settings import settings
@@ -81,6 +82,8 @@ def carry_out(
         carrier = resume(journal) if journal.exists() else begin(release_id, kind, service, version, starter)
     except SupersededError as error:
         return Cancelled(name=Outcome.SUPERSEDED, message=str(error))
+    except WithdrawnError as error:
+        return Cancelled(name=Outcome.ABORTED, message=str(error))
     carrier.write("run", id=str(flow_run.id))
     if word := carrier.record.reverting:
         go_back(carrier, PermanentError(word.data["reason"]))

@@ -14,6 +14,7 @@ from tasks.domain.model import Outcome
 from tasks.journal import journal_of
 from tasks.record import Record
 from tasks.restore import take_back
+from tasks.turns import withdraw
 
 
 @flow(name="way-back", flow_run_name="way-back-{run}")
@@ -30,9 +31,11 @@ def way_back(run: str, state: str, parameters: dict[str, Any]) -> State[None]:
     service = parameters["service"]
     name = service if isinstance(service, str) else service["service"]
     journal = journal_of(name, parameters.get("release") or f"{name}-{run[:8]}")
+    cancelled = state in ("Cancelled", "Cancelling")
+    if cancelled and withdraw(name, journal.release):
+        return Completed(message=f"{name}: {journal.release} waits for its turn no more")
     if not journal.exists() or (record := Record.read(journal)).ended:
         return Completed(message=f"{name}: nothing to take back")
-    cancelled = state in ("Cancelled", "Cancelling")
     if record.service.on_crash == "resume" and not cancelled and not record.reverting:
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(UUID(run), AwaitingRetry(), force=True)

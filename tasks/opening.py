@@ -29,6 +29,7 @@ def open_release(release: str, kind: str, service: ServiceFile, version: str, st
     Raises:
         ConflictError: Another release of the service is under way, and ``on_conflict`` is ``reject``; not retried.
         SupersededError: A newer release waits for its turn, too; not retried.
+        WithdrawnError: It was cancelled while it waited for its turn; not retried.
         InputError: The version is stable already, or not a version, or a step is too weak; not retried.
         TransientError: Fleet or router do not answer; retried.
     """

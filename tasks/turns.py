@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tasks.domain.errors import ConflictError, SupersededError
+from tasks.domain.errors import ConflictError, SupersededError, WithdrawnError
 from tasks.domain.model import Outcome
 from tasks.domain.settings import settings
 from tasks.domain.spec import ServiceFile
@@ -34,6 +34,7 @@ def await_turn(service: ServiceFile, release: str, version: str) -> None:
     Raises:
         ConflictError: One is under way, and ``on_conflict`` is ``reject``, or one is frozen; not retried.
         SupersededError: A newer release waits, too; not retried.
+        WithdrawnError: It was withdrawn meanwhile; not retried.
     """
     if service.on_conflict == "reject":
         refuse_second(service.service)
@@ -58,6 +59,19 @@ def supersede(record: Record, release: str, version: str) -> None:
     journal.append("abort", by=release, reason=reason, outcome=Outcome.SUPERSEDED)
 
 
+def withdraw(service: str, release: str) -> bool:
+    """Have a release not begin that waits for its turn.
+
+    Returns:
+        Whether it waited.
+    """
+    path = _place(service, release)
+    if _waiting(path) is None:
+        return False
+    path.unlink(missing_ok=True)
+    return True
+
+
 class Place:
     """A release's place among those that wait for a service: a file, locked for as long as it waits.
 
@@ -65,7 +79,7 @@ class Place:
     """
 
     def __init__(self, service: str, release: str, version: str) -> None:
-        self._path = settings().root / "queue" / service / f"{release}.json"
+        self._path = _place(service, release)
         self._line = {"at": time.time_ns(), "release": release, "version": version}
         self._descriptor = -1
 
@@ -84,11 +98,15 @@ class Place:
         os.close(self._descriptor)
 
     def give_way(self) -> None:
-        """Make sure that this is the newest that waits.
+        """Make sure that this is the newest that waits, and waits still.
 
         Raises:
             SupersededError: A newer one waits, too; not retried.
+            WithdrawnError: It was withdrawn; not retried.
         """
+        if not self._path.exists():
+            msg = "cancelled while it waited for its turn; nothing was touched"
+            raise WithdrawnError(msg)
         for path in self._path.parent.glob("*.json"):
             other = _waiting(path) if path != self._path else None
             if other and (other.at, other.release) > (self._line["at"], self._line["release"]):
@@ -109,6 +127,11 @@ class Waiting:
     at: int
     release: str
     version: str
+
+
+def _place(service: str, release: str) -> Path:
+    """The file of a release that waits."""
+    return settings().root / "queue" / service / f"{release}.json"
 
 
 def _waiting(path: Path) -> Waiting | None:

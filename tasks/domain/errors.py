@@ -79,6 +79,10 @@ class SupersededError(PermanentError):
     """A newer release of the service takes this one's place before it has begun."""
 
 
+class WithdrawnError(PermanentError):
+    """A person has cancelled the release before it has begun."""
+
+
 class LeaseLostError(PermanentError):
     """Another carrier holds the service's lease; this one can change nothing more."""
 
