@@ -28,6 +28,8 @@ from prefect.runner import Runner
 from prefect.states import AwaitingRetry
 from prefect.types.entrypoint import EntrypointType
 
+from deployments.deploy_served import keep_serving
+from deployments.prefect_api import TAG
 from flows.blue_green import blue_green
 from flows.blue_green_canary import blue_green_canary
 from flows.canary import canary
@@ -41,8 +43,6 @@ from tasks.record import Record
 
 NAME = "davy"
 """Name of each flow's deployment: ``canary/davy``."""
-TAG = "davy-release"
-"""Tag of every release's flow run; the compensating automations listen for it."""
 LOOK = 5.0
 """Seconds between two looks for releases that wait to be resumed."""
 POLL = 0.5
@@ -144,6 +144,8 @@ async def serve(queue: str) -> None:
         tasks.create_task(runner.start())
         if queue == "way-back":
             tasks.create_task(look_for_crashed())
+        else:
+            tasks.create_task(keep_serving(runner))
 
 
 async def server_answers() -> None:
