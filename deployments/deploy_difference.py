@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
 MISSING = object()
-SECTIONS = ("entrypoint", "work_pool_name", "tags", "parameters")
-"""What is told in words; text and form follow from it, and from Davy's own version."""
+SECTIONS = ("entrypoint", "work_pool_name", "tags", "schedules", "parameters")
+"""What is told value by value."""
+UNTOLD = {"parameters": "parameters", "description": "text", "parameter_openapi_schema": "form"}
+"""What is told by its name, where nothing else changed: it follows from the rest, and from Davy's own version."""
 
 
 @dataclass(frozen=True)
@@ -59,23 +62,24 @@ def difference(wanted: Wanted, found: dict[str, Any] | None) -> Difference:
     told = [
         line
         for section in SECTIONS
-        for line in _changes(section, _plain(found, section), wanted.content.get(section))
+        for line in _changes(section, _plain(section, found), _plain(section, wanted.content))
     ]
-    told += _changes("schedule", _starts(found), _starts(wanted.content))
     if not told:
-        shown = (("description", "text"), ("parameter_openapi_schema", "form"))
-        told = [word for key, word in shown if found[key] != wanted.content[key]]
+        told = [word for key, word in UNTOLD.items() if found[key] != wanted.content[key]]
     return Difference("~" if told else "=", wanted.full_name, tuple(told), found)
 
 
-def _plain(found: dict[str, Any], section: str) -> Any:  # noqa: ANN401 - JSON
-    return sorted(found[section]) if section == "tags" else found[section]
-
-
-def _starts(content: dict[str, Any]) -> dict[str, str]:
-    """When a deployment starts by itself."""
-    crons = [one["schedule"] for one in content.get("schedules", ())]
-    return {f"{one['cron']} {one['timezone']}": "on" for one in crons}
+def _plain(section: str, content: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
+    """A section as its changes are told."""
+    value = content.get(section)
+    if section == "tags":
+        return sorted(value or ())
+    if section == "schedules":  # when it starts by itself
+        crons = [one["schedule"] for one in value or ()]
+        return "; ".join(sorted(f"{one['cron']} {one['timezone']}" for one in crons)) or None
+    if section == "parameters" and value and "services" in value:  # a night's, by their names
+        return value | {"services": {one["service"]["service"]: one["service"] for one in value["services"]}}
+    return value
 
 
 def _changes(name: str, before: Any, after: Any) -> list[str]:  # noqa: ANN401 - JSON
@@ -99,7 +103,8 @@ def _flat(value: Any, path: str) -> list[tuple[str, Any]]:  # noqa: ANN401 - JSO
 
 def _short(path: str) -> str:
     """The path as the service file has it."""
-    return path.removeprefix("parameters.").removeprefix("service.").replace("work_pool_name", "pool")
+    names = {"work_pool_name": "pool", "schedules": "schedule"}
+    return names.get(path) or re.sub(r"^parameters\.(service\.|services\.)?", "", path)
 
 
 def _said(value: object) -> str:

@@ -126,7 +126,8 @@ def _field(schema: dict[str, Any], definitions: Mapping[str, Any] = NONE) -> dic
     if _unit(schema) == DURATION:
         return schema | {"pattern": schema["pattern"].replace("^", NOT_ZERO, 1)}
     if "anyOf" in schema:  # a number may be typed as text
-        return schema["anyOf"][0] | {"examples": [str(one) for one in schema["examples"]]}
+        text: dict[str, Any] = schema["anyOf"][0]
+        return text | {"examples": [str(one) for one in schema["examples"]]}
     return schema
 
 

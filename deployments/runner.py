@@ -141,11 +141,9 @@ async def serve(queue: str) -> None:
     for deployment in await (way_back_deployments() if queue == "way-back" else release_deployments()):
         await runner.aadd_deployment(deployment)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(runner.start())
-        if queue == "way-back":
-            tasks.create_task(look_for_crashed())
-        else:
-            tasks.create_task(keep_serving(runner))
+        beside = tasks.create_task(look_for_crashed() if queue == "way-back" else keep_serving(runner))
+        await runner.start()
+        beside.cancel()
 
 
 async def server_answers() -> None:

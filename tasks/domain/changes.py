@@ -85,4 +85,4 @@ def changed(service: S, changes: Changes | None) -> S:
     try:
         return cast("S", service_adapter.validate_python(service.model_dump(mode="json") | update))
     except ValidationError as error:
-        raise FaultsError("changes", faults_of(type(service), error)) from error
+        raise FaultsError("changes", faults_of(type(service), error)) from None

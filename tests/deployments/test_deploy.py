@@ -267,7 +267,8 @@ def test_a_night_that_was_paused_in_the_ui_stays_so_when_others_change(folder: P
     url = f"{prefect_api.api_url()}/deployments/{there['id']}/schedules/{there['schedules'][0]['id']}"
     httpx.patch(url, json={"active": False}, timeout=60).raise_for_status()
     write(folder, CART | NIGHT | {"schedule": {"cron": "0 4 * * *"}})
-    assert "schedule.0 4 * * * UTC none -> on" in deploy(folder).stdout
+    told = "~ nightly/services: schedule 30 2 * * 1-5 UTC -> 0 4 * * * UTC; 30 2 * * 1-5 UTC, cart.service none -> cart"
+    assert told in deploy(folder).stdout
     there = prefect_api.read_deployment("nightly", "services")
     assert there
     assert {one["schedule"]["cron"]: one["active"] for one in there["schedules"]} == {
