@@ -204,6 +204,31 @@ def demo(
     return demonstration.run(out, keep=keep)
 
 
+@app.command()
+@verb
+def deploy(
+    folder: Annotated[Path, typer.Argument(help="A folder with service files.", metavar="DIR")],
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the difference, and touch nothing.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove without asking what the folder has no more.")
+    ] = False,
+    pool: Annotated[
+        str | None, typer.Option("--pool", help="Work pool that carries the runs.", metavar="NAME")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Put every service file of a folder on Prefect, with a form for its runs, and its schedule.
+
+    Exit code: 0 done, 1 something was not removed since there was nobody to ask, 2 bad input.
+    """
+    from deployments.deploy_verb import run  # noqa: PLC0415 - not needed elsewhere
+
+    return run(folder, dry_run=dry_run, yes=yes, pool=pool, as_json=as_json)
+
+
 importlib.import_module("deployments.cli_acts")  # its verbs come after these
 importlib.import_module("deployments.cli_judging")  # likewise
 

@@ -18,6 +18,11 @@ PATIENCE = timedelta(seconds=150)
 """How long a server that is being restarted, or answers 503, is asked again: longer than its writers wait for
 each other in SQLite, which may be as long as `environment` lets them."""
 
+TAG = "davy-release"
+"""Tag of every release's flow run; the compensating automations listen for it."""
+MADE = "davy-deploy"
+"""Tag of every deployment that `davy deploy` made; the runner of releases serves those without a pool."""
+
 
 @dataclass(frozen=True)
 class FlowRun:
@@ -122,6 +127,73 @@ def read_run(run: str) -> FlowRun:
     return _flow_run(_call("GET", f"/flow_runs/{run}"))
 
 
+def deployments_tagged(tag: str) -> list[dict[str, Any]]:
+    """Every deployment that has the tag, as the server has it, with the name of its flow as ``flow``.
+
+    Raises:
+        TransientError: The server stayed away; retried by the caller.
+    """
+    found: list[dict[str, Any]] = []
+    while True:
+        body = {"deployments": {"tags": {"all_": [tag]}}, "sort": "NAME_ASC", "offset": len(found)}
+        page = _call("POST", "/deployments/filter", body)
+        found += page
+        if not page:
+            break
+    flows = {one["flow_id"] for one in found}
+    names = {flow: _call("GET", f"/flows/{flow}")["name"] for flow in flows}
+    return [one | {"flow": names[one["flow_id"]]} for one in found]
+
+
+def read_deployment(flow: str, name: str) -> dict[str, Any] | None:
+    """A deployment as the server has it, with the name of its flow as ``flow``; None where there is none.
+
+    Raises:
+        TransientError: The server stayed away; retried by the caller.
+    """
+    named = {"flows": {"name": {"any_": [flow]}}, "deployments": {"name": {"any_": [name]}}}
+    found = _call("POST", "/deployments/filter", named)
+    return found[0] | {"flow": flow} if found else None
+
+
+def write_deployment(flow: str, content: dict[str, Any]) -> str:
+    """Make a deployment of a flow, or bring the one of that name to *content*; safe to repeat.
+
+    Returns:
+        Its id.
+
+    Raises:
+        PermanentError: The server refuses it; not retried.
+        TransientError: The server stayed away; retried by the caller.
+    """
+    made = _call("POST", "/flows/", {"name": flow})
+    return str(_call("POST", "/deployments/", content | {"flow_id": made["id"]})["id"])
+
+
+def delete_deployment(deployment: str) -> None:
+    """Remove a deployment by its id; its runs so far stay.
+
+    Raises:
+        PermanentError: There is none; not retried.
+        TransientError: The server stayed away; retried by the caller.
+    """
+    _call("DELETE", f"/deployments/{deployment}")
+
+
+def work_pools() -> list[str]:
+    """The names of all work pools.
+
+    Raises:
+        TransientError: The server stayed away; retried by the caller.
+    """
+    return sorted(one["name"] for one in _call("POST", "/work_pools/filter", {}))
+
+
+def deployment_url(deployment: str) -> str:
+    """The page of a deployment."""
+    return f"{server_url()}/v2/deployments/deployment/{deployment}"
+
+
 def _flow_run(answer: dict[str, Any]) -> FlowRun:
     state = answer.get("state") or {}
     return FlowRun(answer["id"], state.get("type", ""), state.get("name", ""), state.get("message") or "")
@@ -135,7 +207,7 @@ def _refusal(method: str, path: str, answer: httpx.Response) -> str:
     return f"{msg}: {answer.text[:400]}"
 
 
-def _call(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def _call(method: str, path: str, body: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - the server's
     deadline = time.monotonic() + PATIENCE.total_seconds()
     auth = credentials()
     while True:
@@ -143,8 +215,7 @@ def _call(method: str, path: str, body: dict[str, Any] | None = None) -> dict[st
         try:
             answer = httpx.request(method, f"{api_url()}{path}", json=body, timeout=10, auth=auth)
             if answer.is_success:
-                content: dict[str, Any] = answer.json()
-                return content
+                return answer.json() if answer.content else None
             if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
                 raise PermanentError(_refusal(method, path, answer))
             trouble = f"answered {answer.status_code}"

@@ -28,6 +28,8 @@ from prefect.runner import Runner
 from prefect.states import AwaitingRetry
 from prefect.types.entrypoint import EntrypointType
 
+from deployments.deploy_served import keep_serving
+from deployments.prefect_api import TAG
 from flows.act import act
 from flows.blue_green import blue_green
 from flows.blue_green_canary import blue_green_canary
@@ -42,8 +44,6 @@ from tasks.record import Record
 
 NAME = "davy"
 """Name of each flow's deployment: ``canary/davy``."""
-TAG = "davy-release"
-"""Tag of every release's flow run; the compensating automations listen for it."""
 LOOK = 5.0
 """Seconds between two looks for releases that wait to be resumed."""
 POLL = 0.5
@@ -142,9 +142,9 @@ async def serve(queue: str) -> None:
     for deployment in await (way_back_deployments() if queue == "way-back" else release_deployments()):
         await runner.aadd_deployment(deployment)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(runner.start())
-        if queue == "way-back":
-            tasks.create_task(look_for_crashed())
+        beside = tasks.create_task(look_for_crashed() if queue == "way-back" else keep_serving(runner))
+        await runner.start()
+        beside.cancel()
 
 
 async def server_answers() -> None:

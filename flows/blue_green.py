@@ -8,6 +8,7 @@ from prefect.client.schemas.objects import State
 from flows.carry import carry_out, prepare
 from flows.gate import await_approval
 from flows.hold import hold_and_judge, look_first
+from tasks.domain.changes import BlueGreenChanges
 from tasks.domain.model import Outcome
 from tasks.domain.spec import BlueGreen
 from tasks.domain.units import WHOLE
@@ -18,14 +19,23 @@ from tasks.traffic import open_preview, shift_traffic
 
 
 @flow(name="blue-green", flow_run_name="{service.service}-{version}")
-def blue_green(service: BlueGreen, version: str, release: str = "", starter: str = "") -> State[None]:
+def blue_green(
+    service: BlueGreen,
+    version: str,
+    release: str = "",
+    starter: str = "",
+    changes: BlueGreenChanges | None = None,
+) -> State[None]:
     """Release *version* of *service* by blue-green; any failure returns all traffic to stable.
 
     Args:
         release: The release's id; empty for one made from the flow run's.
         starter: Who started it, for gates; empty where that is not known.
+        changes: What is changed of the service file for this run.
     """
-    return carry_out(switch_at_once, "blue-green", service, version, release, starter=starter)
+    return carry_out(
+        switch_at_once, "blue-green", service, version, release, starter=starter, changes=changes
+    )
 
 
 def switch_at_once(release: Release, service: BlueGreen) -> Outcome:

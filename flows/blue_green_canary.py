@@ -8,6 +8,7 @@ from prefect.client.schemas.objects import State
 from flows.carry import carry_out, prepare
 from flows.gate import await_approval
 from flows.hold import hold_and_judge, look_first
+from tasks.domain.changes import BlueGreenCanaryChanges
 from tasks.domain.model import Outcome
 from tasks.domain.spec import BlueGreenCanary
 from tasks.domain.units import WHOLE
@@ -19,15 +20,22 @@ from tasks.traffic import open_preview, shift_traffic
 
 @flow(name="blue-green-canary", flow_run_name="{service.service}-{version}")
 def blue_green_canary(
-    service: BlueGreenCanary, version: str, release: str = "", starter: str = ""
+    service: BlueGreenCanary,
+    version: str,
+    release: str = "",
+    starter: str = "",
+    changes: BlueGreenCanaryChanges | None = None,
 ) -> State[None]:
     """Release *version* of *service* by blue-green with a trickle; any failure returns all traffic to stable.
 
     Args:
         release: The release's id; empty for one made from the flow run's.
         starter: Who started it, for gates; empty where that is not known.
+        changes: What is changed of the service file for this run.
     """
-    return carry_out(trickle_then_switch, "blue-green-canary", service, version, release, starter=starter)
+    return carry_out(
+        trickle_then_switch, "blue-green-canary", service, version, release, starter=starter, changes=changes
+    )
 
 
 def trickle_then_switch(release: Release, service: BlueGreenCanary) -> Outcome:

@@ -8,6 +8,7 @@ from prefect.client.schemas.objects import State
 from flows.carry import carry_out, prepare
 from flows.gate import await_approval
 from flows.hold import hold_and_judge, look_first
+from tasks.domain.changes import CanaryChanges
 from tasks.domain.model import Outcome
 from tasks.domain.spec import Canary
 from tasks.domain.units import WHOLE
@@ -18,14 +19,19 @@ from tasks.traffic import shift_traffic
 
 
 @flow(name="canary", flow_run_name="{service.service}-{version}")
-def canary(service: Canary, version: str, release: str = "", starter: str = "") -> State[None]:
+def canary(
+    service: Canary, version: str, release: str = "", starter: str = "", changes: CanaryChanges | None = None
+) -> State[None]:
     """Release *version* of *service* by canary; any failure returns all traffic to stable.
 
     Args:
         release: The release's id; empty for one made from the flow run's.
         starter: Who started it, for gates; empty where that is not known.
+        changes: What is changed of the service file for this run.
     """
-    return carry_out(widen_step_by_step, "canary", service, version, release, starter=starter)
+    return carry_out(
+        widen_step_by_step, "canary", service, version, release, starter=starter, changes=changes
+    )
 
 
 def widen_step_by_step(release: Release, service: Canary) -> Outcome:

@@ -19,6 +19,7 @@ from prefect.states import Cancelled, Completed, Failed
 
 from flows.outlive import outlive_runner
 from tasks.artifacts import show_report
+from tasks.domain.changes import Changes, changed
 from tasks.domain.errors import (
     ConflictError,
     DavyError,
@@ -59,6 +60,7 @@ def carry_out(
     release_id: str,
     *,
     starter: str = "",
+    changes: Changes | None = None,
 ) -> State[None]:
     """Carry a release to its end, from wherever its journal says it is.
 
@@ -67,11 +69,16 @@ def carry_out(
         kind: Its name, for the journal.
         release_id: Empty for a release started from Prefect's UI: the run's own id is taken.
         starter: Who started it; empty where that is not known.
+        changes: What is changed of the service file for this run.
 
     Returns:
         The state that the flow ends in: Completed, Failed or Cancelled, named by the outcome.
+
+    Raises:
+        InputError: The changes do not fit, or the release is of another version; not retried.
     """
     outlive_runner()
+    service = changed(service, changes)
     release_id = release_id or f"{service.service}-{str(flow_run.id)[:8]}"
     journal = journal_of(service.service, release_id)
     if journal.exists():

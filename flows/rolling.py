@@ -8,6 +8,7 @@ from prefect.client.schemas.objects import State
 from flows.carry import carry_out, prepare
 from flows.gate import await_approval
 from flows.hold import hold_and_judge, look_first
+from tasks.domain.changes import RollingChanges
 from tasks.domain.model import Outcome
 from tasks.domain.spec import Rolling
 from tasks.promotion import run_hooks
@@ -17,14 +18,23 @@ from tasks.traffic import shift_traffic
 
 
 @flow(name="rolling", flow_run_name="{service.service}-{version}")
-def rolling(service: Rolling, version: str, release: str = "", starter: str = "") -> State[None]:
+def rolling(
+    service: Rolling,
+    version: str,
+    release: str = "",
+    starter: str = "",
+    changes: RollingChanges | None = None,
+) -> State[None]:
     """Release *version* of *service* batch by batch; any failure puts the old version back.
 
     Args:
         release: The release's id; empty for one made from the flow run's.
         starter: Who started it, for gates; empty where that is not known.
+        changes: What is changed of the service file for this run.
     """
-    return carry_out(replace_batch_by_batch, "rolling", service, version, release, starter=starter)
+    return carry_out(
+        replace_batch_by_batch, "rolling", service, version, release, starter=starter, changes=changes
+    )
 
 
 def replace_batch_by_batch(release: Release, service: Rolling) -> Outcome:

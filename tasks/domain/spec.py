@@ -40,6 +40,7 @@ from tasks.domain.parts import (
     Preview,
     Step,
 )
+from tasks.domain.schedule import Schedule
 from tasks.domain.units import WHOLE, Duration, Share, format_share
 from tasks.domain.versions import Versions
 
@@ -79,6 +80,8 @@ class ServiceFile(Part):
     """Merges that release the service, received by ``davy webhooks``: one, or a list."""
     versions: Versions | None = None
     """Where `davy nightly` finds the newest version."""
+    schedule: Schedule | None = None
+    """When a newer version is looked for and released; needs `versions`."""
     notify: Notices = ()
     """Who is told of a release, and by what."""
 
@@ -109,6 +112,13 @@ class ServiceFile(Part):
             raise ValueError(msg)
         if not local and self.analysis.metrics.source == "envoy":
             msg = "analysis.metrics.source: found 'envoy' with fleet 'kubernetes', expected prometheus"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _finds_versions(self) -> ServiceFile:
+        if self.schedule and self.versions is None:
+            msg = f"schedule: found '{self.schedule}' without versions, expected versions beside it"
             raise ValueError(msg)
         return self
 
