@@ -12,7 +12,8 @@ from pydantic import Field, ValidationError
 from tasks.domain.errors import FaultsError
 from tasks.domain.faults import faults_of
 from tasks.domain.parts import Part, Step
-from tasks.domain.spec import Replicas, ServiceFile, service_adapter
+from tasks.domain.replicas import Replicas
+from tasks.domain.spec import ServiceFile, service_adapter
 from tasks.domain.units import Duration
 
 

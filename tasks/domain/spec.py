@@ -6,18 +6,14 @@ are frozen and refuse unknown keys.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 from math import ceil, floor
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
-    BeforeValidator,
     Field,
     TypeAdapter,
-    WithJsonSchema,
     model_validator,
 )
 
@@ -40,6 +36,7 @@ from tasks.domain.parts import (
     Preview,
     Step,
 )
+from tasks.domain.replicas import Batch, Replicas, count_of
 from tasks.domain.schedule import Schedule
 from tasks.domain.units import WHOLE, Duration, Share, format_share
 from tasks.domain.versions import Versions
@@ -137,60 +134,6 @@ def _of_kind(part: Part, kind: type[P]) -> P:
     return part
 
 
-def _replicas(value: object) -> object:
-    """Accept ``25%`` or a whole number of replicas.
-
-    Raises:
-        ValueError: Neither; not retried.
-    """
-    text = str(value).strip()
-    number = text.removesuffix("%")
-    whole = number.isascii() and number.isdecimal() and not isinstance(value, bool)
-    if not whole or (text.endswith("%") and int(number) > 100):  # noqa: PLR2004 - percent
-        msg = f"found {value!r}, expected a number of replicas or a percentage such as '25%'"
-        raise ValueError(msg)
-    return text
-
-
-Replicas = Annotated[
-    str,
-    BeforeValidator(_replicas),
-    WithJsonSchema(
-        {
-            "anyOf": [{"type": "string", "pattern": r"^\d+%?$"}, {"type": "integer", "minimum": 0}],
-            "examples": ["25%", 1],
-        }
-    ),
-]
-"""Replicas, as a number or as a percentage of all."""
-
-
-def _of(batch: str, replicas: int, rounding: Callable[[float], int]) -> int:
-    if batch.endswith("%"):
-        return int(rounding(int(batch.removesuffix("%")) * replicas / 100))
-    return int(batch)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One move of a rolling release, in replicas.
-
-    Attributes:
-        moved: The new version's share while the batch starts, in basis points: what its replicas
-            so far are of all that stay.
-        room: How many of the old version stay while the new ones start.
-        new: How many of the new version run then.
-        old: How many of the old version stay at the end.
-        share: The new version's share, in basis points.
-    """
-
-    moved: int
-    room: int
-    new: int
-    old: int
-    share: int
-
-
 class Rolling(ServiceFile):
     """Replace stable's replicas batch by batch."""
 
@@ -216,8 +159,8 @@ class Rolling(ServiceFile):
 
     def bounds(self, replicas: int) -> tuple[int, int]:
         """`max_surge` and `max_unavailable` of *replicas*: one copy always stays, one always moves."""
-        unavailable = min(_of(self.max_unavailable, replicas, floor), replicas - 1)
-        surge = _of(self.max_surge, replicas, ceil)
+        unavailable = min(count_of(self.max_unavailable, replicas, floor), replicas - 1)
+        surge = count_of(self.max_surge, replicas, ceil)
         return surge if surge + unavailable else 1, unavailable
 
     def spare(self, replicas: int) -> int:
@@ -226,8 +169,8 @@ class Rolling(ServiceFile):
 
     @model_validator(mode="after")
     def _moves(self) -> Rolling:
-        surge = _of(self.max_surge, self.replicas, ceil)
-        unavailable = _of(self.max_unavailable, self.replicas, floor)
+        surge = count_of(self.max_surge, self.replicas, ceil)
+        unavailable = count_of(self.max_unavailable, self.replicas, floor)
         if surge + unavailable == 0:
             msg = "found max_surge 0 and max_unavailable 0 replicas, expected room for one replica to change"
             raise ValueError(msg)

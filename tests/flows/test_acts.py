@@ -159,7 +159,7 @@ def test_a_hold_makes_its_own_bake_longer_and_no_other(world: World, strategy: s
     del world
     holds = saying(Act.HOLD, held_for=timedelta(seconds=0.8))
     with people((FIRST[strategy], holds)):
-        assert run(long_bakes(strategy, "200ms")).name == Outcome.PROMOTED
+        assert run(long_bakes(strategy, "1s")).name == Outcome.PROMOTED
     (held,) = record().all("act")
     spans = spans_of_bakes()
     first = spans.pop(f"bake-{FIRST[strategy]}-1")

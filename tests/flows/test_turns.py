@@ -14,6 +14,7 @@ import pytest
 from prefect.client.schemas.objects import State
 
 from deployments.watcher import Watched
+from flows.restore import way_back
 from tasks import approval
 from tasks.domain.errors import ConflictError
 from tasks.domain.gates import Choice
@@ -154,3 +155,19 @@ def test_nobody_gives_way_to_a_release_whose_process_is_dead(pool: ThreadPoolExe
     assert first.result(WITHIN).name == Outcome.PROMOTED
     assert second.result(WITHIN).name == Outcome.PROMOTED
     assert not dead.exists()
+
+
+@pytest.mark.usefixtures("world", "watcher")
+def test_a_release_that_is_cancelled_while_it_waits_never_begins(pool: ThreadPoolExecutor) -> None:
+    """Also where its runner is gone, and nobody ends its process: the compensating flow sees to it."""
+    first = begin(pool, "v2", "queue", gates=GATES)
+    waits_at_gate("v2")
+    second = begin(pool, "v3", "queue")
+    queued("v3")
+    told = way_back.fn(run="a-run", state="Cancelled", parameters={"service": "shop", "release": "v3"})
+    assert "waits for its turn no more" in (told.message or "")
+    state = second.result(WITHIN)
+    assert (state.type.value, state.name) == ("CANCELLED", Outcome.ABORTED)
+    approve("v2")
+    assert first.result(WITHIN).name == Outcome.PROMOTED
+    assert not journal_of("shop", "v3").exists()
