@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -41,7 +40,7 @@ def nightly(
     outlive_runner()
     refuse_twice(services)
     tonight = {one.name: one for one in services if schedule in (None, one.schedule)}
-    due = wait_until_due(night, schedule)
+    due = due_at(night, schedule)
     with open_book(name_of(due, schedule), due.date()) as book:
         book.change(notify=night.notify)
         if not book.record.entries:
@@ -65,16 +64,9 @@ def refuse_twice(services: Sequence[NightlyService]) -> None:
         raise InputError("services", twice, "each service once")
 
 
-def wait_until_due(night: Night, schedule: Schedule | None) -> datetime:
-    """The time that the run was started for, by the clock of its schedule or else of the night.
-
-    Where clocks are put forward, Prefect is early; see `Schedule.due`.
-    """
-    started = flow_run.scheduled_start_time.astimezone(UTC)
-    due = schedule.due(started) if schedule else started
-    while (left := due - datetime.now(UTC)).total_seconds() > 0:
-        time.sleep(left.total_seconds())
-    return due.astimezone(schedule.zone if schedule else night.zone)
+def due_at(night: Night, schedule: Schedule | None) -> datetime:
+    """The time that the run was started for, by the clock of its schedule or else of the night."""
+    return flow_run.scheduled_start_time.astimezone(schedule.zone if schedule else night.zone)
 
 
 def name_of(due: datetime, schedule: Schedule | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
@@ -16,8 +16,6 @@ FIELDS = ("minute", "hour", "day-of-month", "month", "day-of-week")
 """Cron's fields, in their order."""
 EXAMPLE = "'30 2 * * 1-5' (minute, hour, day of month, month, day of week)"
 _UNSUPPORTED = re.compile(r"LW|\dL|W", re.IGNORECASE)
-_GAP = timedelta(hours=1)
-"""How far clocks are put forward."""
 
 
 def _known_zone(name: str) -> str:
@@ -34,11 +32,10 @@ TimeZone = Annotated[str, AfterValidator(_known_zone)]
 
 
 class Schedule(Part):
-    """When a service is looked at for a new version.
+    """When a service is looked at for a new version, as Prefect plans it.
 
-    Where clocks are put forward, a time that does not exist is taken at the end of the gap; where
-    they are put back, a time that comes twice is taken the first time. So a time of day comes
-    exactly once a day.
+    Where clocks are put forward, a time that does not exist comes as much later; where they are put
+    back, a time that comes twice is taken the first time. So a time of day comes exactly once a day.
     """
 
     cron: str
@@ -72,23 +69,6 @@ class Schedule(Part):
     def zone(self) -> ZoneInfo:
         """Whose clock `cron` reads."""
         return ZoneInfo(self.timezone)
-
-    def next(self, after: datetime) -> datetime:
-        """The first time that is later than *after*; both aware, the answer in UTC."""
-        plain = datetime.fromtimestamp(
-            after.timestamp(), self.zone
-        )  # of subclasses, CronSim reads another time
-        return next(CronSim(self.cron, plain)).astimezone(UTC)
-
-    def due(self, started: datetime) -> datetime:
-        """When what was started at *started* is due; later than that only where clocks change.
-
-        Prefect starts what is due in the hour that clocks leave out an hour too early, by the clock
-        on the wall.
-        """
-        due = self.next(started - timedelta(seconds=1))
-        changed = due.astimezone(self.zone).utcoffset() != started.astimezone(self.zone).utcoffset()
-        return due if changed and due - started <= _GAP else started.astimezone(UTC)
 
     def __str__(self) -> str:
         return f"{self.cron} {self.timezone}"
