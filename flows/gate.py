@@ -84,20 +84,18 @@ def await_approval(release: Release, revision: Revision, share: int) -> None:
 def show_waiting(release: Release, point: str) -> None:
     """Say on the release's own page that it waits for a person, and where that person decides."""
     what = f"{release.name} {release.version} waits for approval {place_of(point)}"
-    get_run_logger().info(
-        "%s: open the subflow run gate-%s and choose Resume in its menu, or say `davy approve %s`",
-        what,
-        point,
-        release.name,
-    )
-    show_state(Running(name=WAITING, message=what))
+    where = f"Resume in the menu of the subflow run gate-{point}, or `davy approve {release.name}`"
+    show_state(Running(name=WAITING, message=f"{what}: {where}"))
 
 
 def show_state(state: State[None]) -> None:
     """Give the release's own run this state, unless it is being cancelled; a server that is away changes nothing."""
-    if flow_run.id:
-        with suppress(Exception), get_client(sync_client=True) as client:
-            client.set_flow_run_state(UUID(str(flow_run.id)), state)
+    if flow_run.id is None:
+        return
+    if state.message:
+        get_run_logger().info(state.message)
+    with suppress(Exception), get_client(sync_client=True) as client:
+        client.set_flow_run_state(UUID(str(flow_run.id)), state)
 
 
 def reached(carrier: Carrier, revision: Revision) -> int:

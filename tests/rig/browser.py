@@ -121,7 +121,7 @@ class Ui:
 
     def open_gate(self, run: str, point: str) -> Locator:
         """From the release's page to the form of the gate that it waits at; gives the form."""
-        await_that(lambda: self._gate(run, point), what=f"form of gate {point}")
+        self.await_gate(run, point)
         self.open_run(run)
         self.tab("Subflow Runs").get_by_role("link", name=f"gate-{point}").click()
         expect(self.page.get_by_role("link", name="gate", exact=True)).to_be_visible()
@@ -147,6 +147,10 @@ class Ui:
                 return
         msg = f"{TRIES} times resumed, and the form is still there: {self.page.inner_text('body')}"
         raise AssertionError(msg)
+
+    def await_gate(self, run: str, point: str) -> None:
+        """Wait until the release shows the form of this gate."""
+        await_that(lambda: self._gate(run, point), what=f"form of gate {point}")
 
     def _gate(self, run: str, point: str) -> bool:
         """Whether the gate's form is there."""
