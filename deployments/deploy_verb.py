@@ -37,10 +37,15 @@ class Asking:
         """Whether *names* may be removed."""
         if self.yes:
             return True
-        if not sys.stdin.isatty():
+        if not at_terminal():
             self.left = names
             return False
         return typer.confirm(f"Remove {', '.join(names)}?", err=True)
+
+
+def at_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty()
 
 
 def run(folder: Path, *, dry_run: bool, yes: bool, pool: str | None, as_json: bool) -> int:
