@@ -6,21 +6,21 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
+from playwright.sync_api import Locator, Page, Route, TimeoutError, expect, sync_playwright  # noqa: A004 - its own
 
 from tests.rig.stack import Davy, await_that
 
 WIDTH, HEIGHT = 1200, 1000
 PATIENCE = 60_000
 """Milliseconds in which a page shows what it is to show, on a busy machine."""
-RESUMED = 5_000
-"""Milliseconds in which a form closes that was taken."""
+ANSWERED = 10_000
+"""Milliseconds in which a form closes that was taken, on a busy machine."""
 TRIES = 8
 """How often a person presses the button again when the server's database was locked."""
 LOCAL = ("127.0.0.1", "localhost")
@@ -87,18 +87,26 @@ class Ui:
 
     def submit(self) -> None:
         """Press the form's button."""
-        self.page.get_by_role("button", name="Submit").click()
+        self.page.get_by_role("button", name="Submit").click(timeout=ANSWERED)
 
     def start(self, deployment: str) -> str:
         """Submit the form, again where the server's database was locked; gives the run that it made."""
         before = self.runs(deployment)
         for _ in range(TRIES):
-            self.submit()
-            self.page.wait_for_timeout(RESUMED / 2)
-            if new := [run for run in self.runs(deployment) if run not in before]:
-                return new[0]
+            with suppress(TimeoutError):
+                self.submit()
+            if new := self._new_run(deployment, before):
+                return new
         msg = f"{deployment}: {TRIES} times submitted, and no run made: {self.page.inner_text('main')}"
         raise AssertionError(msg)
+
+    def _new_run(self, deployment: str, before: list[str]) -> str | None:
+        """The run that is there now and was not, if one comes soon."""
+        for _ in range(ANSWERED // 500):
+            if new := [run for run in self.runs(deployment) if run not in before]:
+                return new[0]
+            self.page.wait_for_timeout(500)
+        return None
 
     def open_run(self, run: str) -> None:
         """A flow run's page."""
@@ -141,9 +149,10 @@ class Ui:
     def resume(self, form: Locator) -> None:
         """Send a gate's form, again where the server's database was locked."""
         for _ in range(TRIES):
-            form.get_by_role("button", name="Resume").click()
-            self.page.wait_for_timeout(RESUMED / 2)
-            if not form.is_visible():
+            with suppress(TimeoutError):
+                form.get_by_role("button", name="Resume").click(timeout=ANSWERED)
+            with suppress(AssertionError):
+                expect(form).to_be_hidden(timeout=ANSWERED)
                 return
         msg = f"{TRIES} times resumed, and the form is still there: {self.page.inner_text('body')}"
         raise AssertionError(msg)
