@@ -20,11 +20,11 @@ from tests.rig.stage import Stage
 from tests.rig.walk import GATES, walk
 
 FOLDER = ROOT / "infra" / "pictures"
-HEIGHTS = {"1-form": 1000, "3-gate": 1500, "4-page": 1100}
+HEIGHTS = {"1-form": 1300, "3-gate": 1500, "4-page": 1100}
 """Pixels, where it is not the usual height."""
 USUAL = 860
 WIDTH = 1200
-COLOURS = 64
+COLOURS = 200
 SETTLES = 3_000
 """Milliseconds in which the graph has been drawn."""
 
