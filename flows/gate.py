@@ -154,6 +154,8 @@ def ask(carrier: Carrier, opened: OpenGate, bell: Bell) -> None:
         )
     except DavyError as error:
         get_run_logger().warning("The decision of %r does not count: %s", said.name, error)
+    else:
+        bell.wait(2 * POLL)  # it may have come to something: then no form is shown again
 
 
 class Bell:

@@ -156,7 +156,11 @@ def instant(text: str) -> float:
 def a_service(davy: Davy, folder: Path) -> Iterator[str]:
     """A canary with its first version, deployed; gives the address of Prefect's API."""
     folder.mkdir()
-    own: dict[str, Any] = {"replicas": 1, "steps": [{"share": 50, "bake": "10m"}], "on_merge": {"repository": REPOSITORY}}
+    own: dict[str, Any] = {
+        "replicas": 1,
+        "steps": [{"share": 50, "bake": "10m"}],
+        "on_merge": {"repository": REPOSITORY},
+    }
     content = shop(NAME, strategy="canary", port=next(davy.ports), home=davy.home, **own)
     content["abort_scale_down_delay"] = "0s"
     file = folder / f"{NAME}.yaml"

@@ -17,7 +17,7 @@ from playwright.sync_api import Locator, Page, Route, TimeoutError, expect, sync
 from tests.rig.stack import Davy, await_that
 
 WIDTH, HEIGHT = 1200, 1000
-PATIENCE = 60_000
+PATIENCE = 90_000
 """Milliseconds in which a page shows what it is to show, on a busy machine."""
 ANSWERED = 10_000
 """Milliseconds in which a form closes that was taken, on a busy machine."""
@@ -159,7 +159,7 @@ class Ui:
 
     def await_gate(self, run: str, point: str) -> None:
         """Wait until the release shows the form of this gate."""
-        await_that(lambda: self._gate(run, point), what=f"form of gate {point}")
+        await_that(lambda: self._gate(run, point), within=150, what=f"form of gate {point}")
 
     def _gate(self, run: str, point: str) -> bool:
         """Whether the gate's form is there."""
