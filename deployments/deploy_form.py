@@ -21,11 +21,11 @@ EXAMPLE = "1.4.2"
 """A version where the service file gives none away."""
 LENGTH = 128
 """Of a version and of a name, at most: what a tag of an image may have."""
-DURATION = "A number with a unit: `30s`, `5m`, `2h`."
+DURATION = "A number with a unit: 30s, 5m, 2h."
 NONE: Mapping[str, Any] = {}
 NOT_ZERO = "^(?=.*[1-9])"
 """At the beginning of a pattern: there is a digit other than 0."""
-SHARE = "Percent of live requests, at most two decimals: `5` or `2.5`."
+SHARE = "Percent of live requests, at most two decimals: 5 or 2.5."
 
 
 def form_of(service: ServiceFile) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def _version(service: ServiceFile) -> dict[str, Any]:
     example = example_of(service)
     return {
         "title": "Version",
-        "description": f"Which version of {service.service} to release, without spaces: `{example}`.",
+        "description": f"Which version of {service.service} to release, without spaces, such as {example}.",
         "type": "string",
         "minLength": 1,
         "maxLength": LENGTH,

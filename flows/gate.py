@@ -22,7 +22,7 @@ from pydantic import Field
 from flows.carry import patiently
 from tasks.approval import close_gate, decide, open_gate, ruling_of
 from tasks.domain.errors import DavyError, PermanentError, RejectedError, TransientError
-from tasks.domain.gates import Choice, OpenGate, limit_of
+from tasks.domain.gates import Choice, OpenGate, limit_of, place_of
 from tasks.domain.model import Revision
 from tasks.drift import handle_drift
 from tasks.release import Carrier, Release
@@ -35,17 +35,25 @@ BEYOND = timedelta(days=1)
 """How much longer than its deadline the form may stay open: holds move the deadline, and the gate ends by itself."""
 ELSEWHERE = "decided elsewhere"
 CANCELLER = "somebody who cancelled the gate in Prefect"
+WAITING = "AwaitingApproval"
+"""Name of the state of a release's run while it waits at a gate."""
 
 
 class Approval(RunInput):
     """The form of a gate."""
 
-    decision: Literal["approve", "reject", "hold"] = Field("reject", title="Decision")
-    name: str = Field(
-        title="Your name", description="One of the approvers; recorded as claimed", min_length=1
+    decision: Literal["approve", "reject", "hold"] = Field(
+        title="Decision", description="Approve: it goes on. Reject: it is taken back. Hold: it waits longer."
     )
-    reason: str = Field("", title="Reason", description="Recorded with the decision")
-    minutes: int = Field(30, title="Minutes to hold", description="Only with hold: wait so much longer", ge=1)
+    name: str = Field(
+        title="Your name",
+        description="As in the list of approvers above; recorded as claimed, since nothing here proves it.",
+        min_length=1,
+    )
+    reason: str = Field("", title="Reason", description="Recorded with the decision.")
+    minutes: int = Field(
+        30, title="Minutes to hold", description="Counts with hold only: so much longer it waits.", ge=1
+    )
 
 
 def await_approval(release: Release, revision: Revision, share: int) -> None:
@@ -64,7 +72,9 @@ def await_approval(release: Release, revision: Revision, share: int) -> None:
         carrier = Carrier.of(release)
         if reached(carrier, revision) > limit_of(point):
             continue
+        show_waiting(release, point)
         state = gate(release, revision, point, return_state=True)
+        show_state(Running())
         ruling = carrier.record.gate_of(point)
         if ruling is None:
             state.result()  # raises what ended it
@@ -72,6 +82,23 @@ def await_approval(release: Release, revision: Revision, share: int) -> None:
             raise PermanentError(msg)
         if not ruling.data["approved"]:
             raise RejectedError(ruling.data["reason"])
+
+
+def show_waiting(release: Release, point: str) -> None:
+    """Say on the release's own page that it waits for a person, and where that person decides."""
+    what = f"{release.name} {release.version} waits for approval {place_of(point)}"
+    where = f"Resume in the menu of the subflow run gate-{point}, or `davy approve {release.name}`"
+    show_state(Running(name=WAITING, message=f"{what}: {where}"))
+
+
+def show_state(state: State[None]) -> None:
+    """Give the release's own run this state, unless it is being cancelled; a server that is away changes nothing."""
+    if flow_run.id is None:
+        return
+    if state.message:
+        get_run_logger().info(state.message)
+    with suppress(Exception), get_client(sync_client=True) as client:
+        client.set_flow_run_state(UUID(str(flow_run.id)), state)
 
 
 def reached(carrier: Carrier, revision: Revision) -> int:
@@ -82,10 +109,10 @@ def reached(carrier: Carrier, revision: Revision) -> int:
 
 @flow(name="gate", flow_run_name="gate-{point}")
 def gate(release: Release, revision: Revision, point: str) -> State[None]:
-    """Wait until the gate at *point* has come to something, guarded all the time.
+    """Wait for a person's approval: Resume, in this run's menu, opens the form with the evidence.
 
-    Returns:
-        ``Approved`` or ``Rejected``, with the reason; the journal has it too.
+    The new version keeps the share that it has, guarded all the time. The run ends as ``Approved`` or
+    ``Rejected``, with the reason; the journal has it too.
     """
     carrier = Carrier.of(release)
     while True:
@@ -130,6 +157,8 @@ def ask(carrier: Carrier, opened: OpenGate, bell: Bell) -> None:
         )
     except DavyError as error:
         get_run_logger().warning("The decision of %r does not count: %s", said.name, error)
+    else:
+        bell.wait(2 * POLL)  # it may have come to something: then no form is shown again
 
 
 class Bell:

@@ -16,11 +16,12 @@ def show_verdict(service: str, revision: Revision, share: int, verdict: Verdict)
     Args:
         share: Basis points that *revision* had.
     """
-    rows = "".join(f"| {f.metric} | {f.slot} | {f.result} | {f.reason} |\n" for f in verdict.findings)
+    title = f"{service} {revision.version} with {format_share(share)} of the traffic: {verdict.result}"
+    rows = "".join(f"| {f.result} | {f.slot} | {f.metric} | {f.reason} |\n" for f in verdict.findings)
     _show(
         f"verdict-{service}",
-        f"{revision} at {format_share(share)}: {verdict.result}",
-        f"# {verdict.result}\n\n| metric | slot | result | why |\n|---|---|---|---|\n{rows}",
+        title,
+        f"# {title}\n\n| result | of | metric | why |\n|---|---|---|---|\n{rows}",
     )
 
 

@@ -31,6 +31,8 @@ R = TypeVar("R")
 RETRIES = 5
 BACKOFF = exponential_backoff(backoff_factor=0.5)
 """0.5, 1, 2, 4 and 8 s: a proxy or a supervisor that restarts is back by then."""
+ATTEMPT = "-{attempt}"
+"""How the names of steps end that may be done twice."""
 
 
 def only_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -104,7 +106,13 @@ class _Names(Formatter):
 
 
 def _label(name: str) -> Callable[[], str]:
-    return lambda: _fill(name, task_run.parameters)
+    """The name that the run's graph shows: the first of two attempts goes without its number."""
+
+    def shown() -> str:
+        first = task_run.parameters.get("attempt") == 1
+        return _fill(name.removesuffix(ATTEMPT) if first else name, task_run.parameters)
+
+    return shown
 
 
 def _fill(name: str, parameters: Mapping[str, Any]) -> str:

@@ -21,11 +21,11 @@ class Changes(Part):
     """What every strategy lets change. Titles and descriptions are those of the run's form."""
 
     on_failure: Literal["revert", "freeze"] | None = Field(None, title="When it fails")
-    """`revert` takes it back at once; `freeze` stops where it is and calls for a person."""
+    """revert: it is taken back at once. freeze: it stops where it is and calls for a person."""
     on_conflict: Literal["reject", "queue", "supersede"] | None = Field(
         None, title="When another is under way"
     )
-    """`reject`: this one is refused. `queue`: it waits. `supersede`: the other one is taken back first."""
+    """reject: this one is refused. queue: it waits. supersede: the other one is taken back first."""
 
 
 class RollingChanges(Changes):

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from tasks.domain.gates import OpenGate, place_of
 from tasks.domain.units import format_share
 from tasks.record import Record
-from tasks.report.markdown import image, table_of, text
+from tasks.report.markdown import image, text
 from tasks.report.plots import metric_plot, shares_plot
 from tasks.report.story import Story, story_of
-from tasks.report.words import TITLES, span
+from tasks.report.words import TITLES, share, span
 
 
 def evidence_at(record: Record, gate: OpenGate) -> str:
@@ -45,26 +45,40 @@ def _lines(record: Record, gate: OpenGate, story: Story) -> Iterator[str]:
     yield ""
     for decision in record.decisions:
         yield f"- {decision.choice}: {text(str(decision))}"
-    yield from _pictures(story)
-    yield from table_of(story)
-    yield ""
     yield from _plan(record, story)
+    yield from _pictures(story)
+    yield from _findings(story)
+    yield ""
     yield f"Plan `{gate.plan[:12]}`, release `{record.release}`."
 
 
 def _pictures(story: Story) -> Iterator[str]:
     if story.shares:
+        yield "Who answered the users: the new version (orange), the old one (blue), a baseline of it (light blue)."
+        yield ""
         yield image("Who answered the users", shares_plot, story)
         yield ""
     for metric in story.metrics[:1]:
         if metric.curves:
+            yield f"{TITLES[metric.name]}, in the same colours."
+            yield ""
             yield image(TITLES[metric.name], metric_plot, metric, story)
             yield ""
 
 
+def _findings(story: Story) -> Iterator[str]:
+    """All that was judged, a line for each finding: the form is too narrow for a table."""
+    for one in story.judged:
+        yield f"Judged at {one.at:%H:%M:%S} UTC, with {share(one.share)} of the traffic:"
+        yield ""
+        for finding in one.verdict.findings:
+            yield f"- **{finding.result}**: {text(finding.reason or finding.metric)}"
+        yield ""
+
+
 def _plan(record: Record, story: Story) -> Iterator[str]:
     done = sum(1 for line in record.all("outcome") if line.key.startswith("bake-"))
-    yield "| step | share | held for | |"
+    yield "| step | share | held for | so far |"
     yield "|---|---|---|---|"
     for number, step in enumerate(story.plan.steps if story.plan else ()):
         mark = "done" if number < done else "next" if number == done else ""

@@ -1,7 +1,7 @@
 """Measure, and print each figure with its ratio to the limit that it is held against.
 
 ``python -m tests.benchmarks [--json] [judging] [guard-step] [simulator] [history] [webhooks] [memory] [split-live] [own-time] [detection] [lost]
-[kubernetes-live] [kubernetes-detection]``
+[start] [kubernetes-live] [kubernetes-detection]``
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tests.benchmarks import (
     own_time,
     simulator,
     split_live,
+    start,
     webhooks,
 )
 from tests.benchmarks.bench import Bench, a_bench
@@ -41,6 +42,7 @@ ALONE: dict[str, Callable[[], list[Figure]]] = {
 """Those that need no stack."""
 FIGURES: dict[str, Callable[[Bench], list[Figure]]] = {
     "memory": memory.measure,  # first: before there is any service
+    "start": start.measure,  # likewise: its first release is the stack's first
     "split-live": split_live.measure,
     "own-time": own_time.measure,
     "detection": detection.measure,
