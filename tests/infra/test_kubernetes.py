@@ -16,7 +16,9 @@ from typing import Any
 import prefect.settings
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from deployments.cli import app
 from deployments.prefect_api import environment
 from deployments.service_files import load
 from tasks.domain.settings import Settings
@@ -152,6 +154,9 @@ def test_what_pods_refer_to_is_there() -> None:
         assert {one["name"] for one in values_of(pod, "configMapRef")} <= {"davy-settings"}
         for one in values_of(pod, "secretKeyRef"):
             assert (one["name"], one["key"] in keys) == (SECRET, True)
+        for one in values_of(pod, "secret"):
+            assert one["secretName"] == SECRET
+            assert {item["key"] for item in one["items"]} <= keys.keys()
         account = pod.get("serviceAccountName", "{{ service_account_name }}")
         assert account in {*accounts, "{{ service_account_name }}"}
 
@@ -170,6 +175,8 @@ def test_every_state_folder_is_the_one_of_the_settings() -> None:
         "Deployment/davy-releases",
         "Deployment/davy-way-back",
         "Deployment/davy-watcher",
+        "Deployment/davy-approvals",
+        "Deployment/davy-webhooks",
         "Job/davy",
     }
     for one in using:
@@ -213,6 +220,10 @@ def test_modules_that_are_run_exist(workload: Object) -> None:
     if arguments[:2] == ["python", "-m"]:
         assert importlib.util.find_spec(arguments[2])
         assert arguments[3:] in ([], ["releases"], ["way-back"])
+    if arguments[:1] == ["davy"]:
+        shown = CliRunner().invoke(app, [arguments[1], "--help"], env={"COLUMNS": "200"})
+        assert shown.exit_code == 0
+        assert all(one in shown.output for one in arguments if one.startswith("--"))
 
 
 @pytest.mark.parametrize(("seconds", "alive"), [(0, True), (25, True), (35, False), (None, False)])
