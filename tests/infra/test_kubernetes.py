@@ -252,6 +252,25 @@ def test_policies_select_pods_that_there_are() -> None:
                 assert {(one["key"], value) for value in one["values"]} <= values
 
 
+@pytest.mark.parametrize("name", found("Service"))
+def test_a_service_leads_to_a_port_that_its_pods_have_and_a_policy_lets_in(name: str) -> None:
+    (own,), labels = found("Service")[name]["spec"]["ports"], found("Service")[name]["spec"]["selector"]
+    (pod,) = [
+        pod_of(one)
+        for one in DAVYS
+        if labels.items() <= one["spec"]["template"]["metadata"]["labels"].items()
+    ]
+    assert {"name": own["targetPort"], "containerPort": own["port"]} in pod["containers"][0]["ports"]
+    let_in = [
+        port["port"]
+        for policy in found("NetworkPolicy").values()
+        if policy["spec"]["podSelector"].get("matchLabels") == labels
+        for rule in policy["spec"].get("ingress", [])
+        for port in rule["ports"]
+    ]
+    assert let_in == [own["port"]]
+
+
 def test_there_is_one_watcher_and_never_two_at_once() -> None:
     spec = found("Deployment")["davy-watcher"]["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
