@@ -45,12 +45,12 @@ class PartOfStack:
 
 def parts() -> list[PartOfStack]:
     """Every part of the stack, in the order in which people care for them."""
-    prefect = prefect_api.environment()
-    python, nice = sys.executable, shutil.which("nice") or "nice"
-    below = (nice, "-n", "10", python)
-    runner = (*below, "-m", "deployments.runner")
-    port = str(settings().prefect_port)
-    server = (*below, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port)
+    return [*_davys(), *_prefects()]
+
+
+def _davys() -> list[PartOfStack]:
+    """What works without Prefect."""
+    lean = {"MALLOC_ARENA_MAX": "2"}
     return [
         PartOfStack(
             Program("envoy", tuple(bootstrap()), STOP),
@@ -58,36 +58,50 @@ def parts() -> list[PartOfStack]:
             lambda: _answers(f"http://127.0.0.1:{settings().envoy_port}/ready"),
         ),
         PartOfStack(
-            Program("sampler", (python, "-m", "tasks.metrics.sampler"), STOP),
+            Program("sampler", (sys.executable, "-m", "tasks.metrics.sampler"), STOP),
             "the sampler of Envoy's figures",
             settings().samples.exists,
         ),
         PartOfStack(
-            Program("watcher", (python, "-m", "deployments.watcher"), STOP, {"MALLOC_ARENA_MAX": "2"}),
+            Program("watcher", (sys.executable, "-m", "deployments.watcher"), STOP, lean),
             "the watcher",
             lambda: time.time() - settings().watcher_pulse.stat().st_mtime < FRESH,
         ),
         PartOfStack(
-            Program("approvals", (*below, "-m", "deployments.approvals"), STOP, {"MALLOC_ARENA_MAX": "2"}),
+            Program("approvals", (*_yielding(), "-m", "deployments.approvals"), STOP, lean),
             f"the page for approvals on {settings().approvals}",
             lambda: _answers(f"http://127.0.0.1:{settings().approvals_port}/health"),
         ),
+    ]
+
+
+def _prefects() -> list[PartOfStack]:
+    """Prefect's server, and what runs flows."""
+    environment, port = prefect_api.environment(), str(settings().prefect_port)
+    server = (*_yielding(), "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port)
+    runner = (*_yielding(), "-m", "deployments.runner")
+    return [
         PartOfStack(
-            Program("prefect", server, STOP, prefect),
+            Program("prefect", server, STOP, environment),
             f"Prefect's server and UI on {prefect_api.server_url()}",
             prefect_api.is_healthy,
         ),
         PartOfStack(
-            Program("runner", (*runner, "releases"), STOP, prefect, orphans="leave"),
+            Program("runner", (*runner, "releases"), STOP, environment, orphans="leave"),
             "the runner of releases",
             lambda: prefect_api.has_deployment("rollback/davy"),
         ),
         PartOfStack(
-            Program("way-back", (*runner, "way-back"), STOP, prefect, orphans="leave"),
+            Program("way-back", (*runner, "way-back"), STOP, environment, orphans="leave"),
             "the runner of ways back",
             lambda: prefect_api.has_deployment("way-back/davy"),
         ),
     ]
+
+
+def _yielding() -> tuple[str, ...]:
+    """Python, for what is to leave the processor to Envoy, sampler and watcher."""
+    return (shutil.which("nice") or "nice", "-n", "10", sys.executable)
 
 
 def up(say: Callable[[str], None]) -> None:

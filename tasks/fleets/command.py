@@ -5,15 +5,44 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from string import Formatter
 from urllib.parse import quote
 
 from tasks.domain.errors import InputError
 from tasks.domain.model import Revision
-from tasks.domain.parts import LocalFleet
+from tasks.domain.parts import LocalFleet, Part
+from tasks.domain.secrets import SecretPlace
+from tasks.domain.spec import ServiceFile
 from tasks.fleets.supervisor import Program
+
+DAVYS = ("PREFECT_*", "DAVY_WEBHOOK_*", "DAVY_REGISTRY_*")
+"""Variables with what Davy shows Prefect, senders of merges and registries: none of a service's business. A service
+that uses Prefect itself says how in ``fleet.environment``."""
+
+
+def hidden_from(service: ServiceFile) -> tuple[str, ...]:
+    """Variables that a service's replicas don't inherit: Davy's own, and those that its file names as secrets.
+
+    This keeps them out of a replica's error pages and logs. It is no wall: whoever runs as the same
+    user can read the environment of the processes around it.
+    """
+    return (*DAVYS, *sorted(set(_named(service))))
+
+
+def _named(value: object) -> Iterator[str]:
+    """The variables that are named as secrets, at any depth."""
+    if isinstance(value, SecretPlace):
+        yield from (value.env,) if value.env else ()
+    elif isinstance(value, Part):
+        for name in type(value).model_fields:
+            yield from _named(getattr(value, name))
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _named(one)
+    elif isinstance(value, Mapping):
+        yield from _named(tuple(value.values()))
 
 
 def program_of(fleet: LocalFleet, revision: Revision, number: int, port: int) -> Program:

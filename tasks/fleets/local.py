@@ -29,7 +29,7 @@ from tasks.domain.model import Change, Health, Lease, Replica, Revision, Slot
 from tasks.domain.settings import settings
 from tasks.domain.spec import ServiceFile
 from tasks.domain.units import format_duration
-from tasks.fleets.command import program_name, program_of
+from tasks.fleets.command import hidden_from, program_name, program_of
 from tasks.fleets.processes import end, family, last_words, starts
 from tasks.fleets.supervisor import ALIVE, Program, State, Supervisor, write_new, write_whole
 
@@ -74,6 +74,7 @@ class LocalProcesses:
     def __init__(self, service: ServiceFile) -> None:
         self._service = service.service
         self._fleet = service.local
+        self._hidden = hidden_from(service)
 
     def check(self, version: str) -> None:
         """See `Fleet.check`."""
@@ -162,7 +163,7 @@ class LocalProcesses:
         for port in filter(_is_free, secrets.SystemRandom().sample(ports, len(ports))):
             copy = _Copy(
                 settings().replicas / f"{port}.json",
-                program_of(self._fleet, revision, number, port),
+                replace(program_of(self._fleet, revision, number, port), without=self._hidden),
                 revision,
                 number,
             )

@@ -51,6 +51,7 @@ class Program:
         name: Unique in the state folder; letters, digits and ``.-_=~``.
         command: No shell reads it; the first word is the path of an executable.
         environment: Added to the supervisor's own.
+        without: What it does not get of the supervisor's own: names, in which ``*`` stands for anything.
         directory: Where it runs; a relative one counts from the caller's.
         stop_within: Time between SIGTERM and SIGKILL, rounded up to whole seconds.
         orphans: What to do, when it comes back after a crash, with processes that it had
@@ -63,6 +64,7 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
     directory: Path = Path()
     orphans: Literal["end", "leave"] = "end"
+    without: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """What its record holds."""
@@ -73,6 +75,7 @@ class Program:
             "environment": dict(self.environment),
             "directory": str(self.directory.absolute()),
             "orphans": self.orphans,
+            "without": list(self.without),
         }
 
     @classmethod
@@ -85,6 +88,7 @@ class Program:
             environment=content["environment"],
             directory=Path(content["directory"]),
             orphans=content["orphans"],
+            without=tuple(content.get("without", ())),  # replicas outlive an update
         )
 
     def to_section(self, record: Path) -> str:

@@ -43,6 +43,18 @@ def test_what_the_server_refuses_is_not_asked_again(prefect: Prefect, status: in
     assert len([key for key, _ in prefect.asked if key.startswith("POST")]) == 1
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_credential_is_named_and_not_shown_though_the_server_repeats_it(
+    prefect: Prefect, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "davy:planted")
+    prefect.answers["GET /flow_runs/run-1"] = [(status, {"detail": "davy:planted is not known"})]
+    with pytest.raises(PermanentError) as error:
+        prefect_api.read_run("run-1")
+    expected = f"answered {status}, expected PREFECT_API_AUTH_STRING to be the one that it asks for"
+    assert str(error.value) == f"Prefect's server: GET /flow_runs/run-1 {expected}"
+
+
 def test_a_server_that_stays_away_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     del home
     monkeypatch.setattr("deployments.prefect_api.PATIENCE", timedelta(seconds=0.1))

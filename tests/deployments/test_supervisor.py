@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import os
 import signal
 import socket
@@ -73,15 +74,14 @@ def eventually(holds: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def deployed() -> tuple[LocalProcesses, int]:
+def deployed(fleet: dict[str, object] | None = None, **fields: object) -> tuple[LocalProcesses, int]:
     """A service with one healthy replica, and its port."""
-    service = Canary.model_validate(
-        {
-            "service": "shop",
-            "fleet": {"command": f"{sys.executable} -m http.server --bind 127.0.0.1 {{port}}"},
-            "router": {"port": 18080},
-        }
-    )
+    serve = f"{sys.executable} -m http.server --bind 127.0.0.1 {{port}}"
+    own = {"service": "shop", "fleet": {"command": serve} | (fleet or {}), "router": {"port": 18080}}
+    return started(Canary.model_validate(own | fields))
+
+
+def started(service: Canary) -> tuple[LocalProcesses, int]:
     fleet, revision, lease = LocalProcesses(service), Revision("shop", Slot.BLUE, "v1"), take("shop", "one")
     fleet.deploy(revision, 1, lease)
     fleet.wait_healthy(revision, 1, SOON)
@@ -102,6 +102,71 @@ def test_programs_get_their_environment_and_the_settings(monkeypatch: pytest.Mon
     eventually(lambda: log.exists() and log.read_text().endswith("\n"))
     expected = [odd, str(settings().root), str(settings().supervisor_port), "21s", "[20000, 29999]"]
     assert log.read_text().rstrip("\n").split("|") == expected
+
+
+PRIVATE = {
+    "PREFECT_API_AUTH_STRING": "davy:one",
+    "PREFECT_SERVER_API_AUTH_STRING": "davy:one",
+    "DAVY_WEBHOOK_GITHUB_SECRET": "two",
+    "DAVY_REGISTRY_LOCALHOST_5000_PASSWORD": "three",
+    "SLACK_TOKEN": "four",
+    "HOOK_ADDRESS": "five",
+    "SIGNING_KEY": "six",
+}
+NOTICES = [
+    {"kind": "slack", "channel": "#shop", "token": {"env": "SLACK_TOKEN"}},
+    {"kind": "webhook", "url_from": {"env": "HOOK_ADDRESS"}, "secret": {"env": "SIGNING_KEY"}},
+]
+
+
+def serving(port: int) -> psutil.Process:
+    """The replica on *port*, once it has become its service's program."""
+
+    def program_there() -> psutil.Process | None:
+        there = process_of(str(port), "replicas")
+        return there if there and "http.server" in there.cmdline() else None
+
+    eventually(program_there)
+    found = program_there()
+    assert found
+    return found
+
+
+def test_replicas_get_no_secret_of_davys_and_programs_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in (PRIVATE | {"SHOP_COLOUR": "blue"}).items():
+        monkeypatch.setenv(name, text)
+    start_supervisor([program(SLEEP)])
+    _, port = deployed({"environment": {"SIGNING_KEY": "shop's own"}}, notify=NOTICES)
+
+    first = serving(port)
+    first_had = first.environ()
+    first.kill()
+    eventually(lambda: process_of(str(port), "replicas") not in (None, first))
+    for has in (first_had, serving(port).environ()):
+        assert PRIVATE.keys() & has.keys() == {"SIGNING_KEY"}
+        assert (has["SIGNING_KEY"], has["SHOP_COLOUR"], has["PATH"]) == (
+            "shop's own",
+            "blue",
+            os.environ["PATH"],
+        )
+    part = process_of("part")
+    assert part
+    assert {name: part.environ().get(name) for name in PRIVATE} == PRIVATE
+    record = (settings().replicas / f"{port}.json").read_text()
+    assert not [text for name, text in PRIVATE.items() if name != "SIGNING_KEY" and f'"{text}"' in record]
+
+
+def test_a_replica_of_an_older_davys_record_comes_back() -> None:
+    start_supervisor([])
+    fleet, port = deployed()
+    record = settings().replicas / f"{port}.json"
+    stop_supervisor()
+    content = json.loads(record.read_text())
+    del content["without"]
+    record.write_text(json.dumps(content))
+    start_supervisor([])
+    fleet.wait_healthy(Revision("shop", Slot.BLUE, "v1"), 1, SOON)
+    assert [replica.port for replica in fleet.observe()] == [port]
 
 
 def test_starting_again_leaves_programs_running_and_adds_missing_ones() -> None:

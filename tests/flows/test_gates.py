@@ -14,14 +14,15 @@ import pytest
 
 from deployments.watcher import Watched
 from tasks import approval
-from tasks.domain.errors import ConflictError, InputError
-from tasks.domain.gates import Choice
-from tasks.domain.model import Outcome, Slot, Split, Traffic
+from tasks.domain.errors import ConflictError, InputError, TransientError
+from tasks.domain.gates import Choice, OpenGate
+from tasks.domain.model import Outcome, Replica, Revision, Slot, Split, Traffic
 from tasks.domain.units import WHOLE
 from tasks.journal import journal_of
 from tasks.record import Record
+from tasks.release import Carrier
 from tests.rig.bare import run, without_engine
-from tests.rig.fakes import make_service, make_world
+from tests.rig.fakes import FakeFleet, make_service, make_world
 from tests.rig.world import World
 
 STRATEGIES = ["rolling", "blue-green", "canary", "blue-green-canary"]
@@ -206,3 +207,54 @@ def test_somebody_elses_change_at_a_gate_is_named(world: World) -> None:
         state = run(make_service("canary", gates=ASKED | {"at": ["25%"]}))
     assert state.name == Outcome.ROLLED_BACK
     assert "live requests: found blue 70%, candidate 30%" in (state.message or "")
+
+
+@contextmanager
+def away_as_gates_open(monkeypatch: pytest.MonkeyPatch, times: int) -> Iterator[list[str]]:
+    """The fleet does not answer so many times when a gate opens; which gates it did not answer."""
+    opening: list[str] = []
+    refused: list[str] = []
+
+    def opens(carrier: Carrier, revision: Revision, point: str) -> OpenGate | None:
+        opening.append(point)
+        try:
+            return approval.open_gate(carrier, revision, point)
+        finally:
+            opening.pop()
+
+    def observe(fleet: FakeFleet) -> tuple[Replica, ...]:
+        if opening and threading.current_thread() is threading.main_thread() and len(refused) < times:
+            refused.append(opening[-1])
+            msg = "supervisor: found no answer, expected one"
+            raise TransientError(msg)
+        return observed(fleet)
+
+    observed = FakeFleet.observe
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeFleet, "observe", observe)
+        patch.setattr("flows.gate.open_gate", opens)
+        yield refused
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_fleet_that_is_away_as_the_gate_opens_is_asked_again(
+    world: World, strategy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del world
+    with away_as_gates_open(monkeypatch, times=1) as refused, people(approves()):
+        assert run(make_service(strategy, gates=ASKED)).name == Outcome.PROMOTED
+    assert refused == ["promotion"]
+    assert [line.data["approved"] for line in record().all("ruling")] == [True]
+
+
+def test_a_fleet_that_stays_away_as_the_gate_opens_has_the_release_taken_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.carry.PATIENCE", timedelta(0))
+    with away_as_gates_open(monkeypatch, times=1), people(approves()):
+        state = run(make_service("canary", gates=ASKED))
+    assert (state.name, state.type.value) == (Outcome.ROLLED_BACK, "FAILED")
+    assert "found no answer" in (state.message or "")
+    assert not record().all("gate")
+    assert world.traffic
+    assert world.traffic.split == STABLE

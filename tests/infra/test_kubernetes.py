@@ -16,7 +16,9 @@ from typing import Any
 import prefect.settings
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from deployments.cli import app
 from deployments.prefect_api import environment
 from deployments.service_files import load
 from tasks.domain.settings import Settings
@@ -152,6 +154,9 @@ def test_what_pods_refer_to_is_there() -> None:
         assert {one["name"] for one in values_of(pod, "configMapRef")} <= {"davy-settings"}
         for one in values_of(pod, "secretKeyRef"):
             assert (one["name"], one["key"] in keys) == (SECRET, True)
+        for one in values_of(pod, "secret"):
+            assert one["secretName"] == SECRET
+            assert {item["key"] for item in one["items"]} <= keys.keys()
         account = pod.get("serviceAccountName", "{{ service_account_name }}")
         assert account in {*accounts, "{{ service_account_name }}"}
 
@@ -170,6 +175,8 @@ def test_every_state_folder_is_the_one_of_the_settings() -> None:
         "Deployment/davy-releases",
         "Deployment/davy-way-back",
         "Deployment/davy-watcher",
+        "Deployment/davy-approvals",
+        "Deployment/davy-webhooks",
         "Job/davy",
     }
     for one in using:
@@ -213,6 +220,10 @@ def test_modules_that_are_run_exist(workload: Object) -> None:
     if arguments[:2] == ["python", "-m"]:
         assert importlib.util.find_spec(arguments[2])
         assert arguments[3:] in ([], ["releases"], ["way-back"])
+    if arguments[:1] == ["davy"]:
+        shown = CliRunner().invoke(app, [arguments[1], "--help"], env={"COLUMNS": "200"})
+        assert shown.exit_code == 0
+        assert all(one in shown.output for one in arguments if one.startswith("--"))
 
 
 @pytest.mark.parametrize(("seconds", "alive"), [(0, True), (25, True), (35, False), (None, False)])
@@ -239,6 +250,25 @@ def test_policies_select_pods_that_there_are() -> None:
             assert set(selector.get("matchLabels", {}).items()) <= values
             for one in selector.get("matchExpressions", []):
                 assert {(one["key"], value) for value in one["values"]} <= values
+
+
+@pytest.mark.parametrize("name", found("Service"))
+def test_a_service_leads_to_a_port_that_its_pods_have_and_a_policy_lets_in(name: str) -> None:
+    (own,), labels = found("Service")[name]["spec"]["ports"], found("Service")[name]["spec"]["selector"]
+    (pod,) = [
+        pod_of(one)
+        for one in DAVYS
+        if labels.items() <= one["spec"]["template"]["metadata"]["labels"].items()
+    ]
+    assert {"name": own["targetPort"], "containerPort": own["port"]} in pod["containers"][0]["ports"]
+    let_in = [
+        port["port"]
+        for policy in found("NetworkPolicy").values()
+        if policy["spec"]["podSelector"].get("matchLabels") == labels
+        for rule in policy["spec"].get("ingress", [])
+        for port in rule["ports"]
+    ]
+    assert let_in == [own["port"]]
 
 
 def test_there_is_one_watcher_and_never_two_at_once() -> None:
