@@ -198,7 +198,7 @@ def _launch() -> None:
 def _environment() -> dict[str, str]:
     """This process's environment, with the settings as they are here: all programs agree on them."""
     inherited = {key: value for key, value in os.environ.items() if key != MARK}
-    for name, value in settings().model_dump(mode="json").items():
+    for name, value in settings().model_dump(mode="json", exclude_none=True).items():
         inherited[f"DAVY_{name.upper()}"] = value if isinstance(value, str) else json.dumps(value)
     if auth := os.environ.get("PREFECT_API_AUTH_STRING"):  # not in a program's record, which is a file
         inherited.setdefault("PREFECT_SERVER_API_AUTH_STRING", auth)
