@@ -95,12 +95,20 @@ def test_programs_get_their_environment_and_the_settings(monkeypatch: pytest.Mon
     report = "import os, sys; print(*map(os.environ.get, sys.argv[1:]), sep='|', flush=True); " + SLEEP
     odd = "50% of \"it\", 'all'; #1"
     part = program(report, environment={"ODD": odd})
-    names = ("ODD", "DAVY_HOME", "DAVY_SUPERVISOR_PORT", "DAVY_LEASE_TTL", "DAVY_REPLICA_PORTS")
+    names = (
+        "ODD",
+        "DAVY_HOME",
+        "DAVY_SUPERVISOR_PORT",
+        "DAVY_LEASE_TTL",
+        "DAVY_REPLICA_PORTS",
+        "DAVY_APPROVALS_KEY_FILE",
+    )
     start_supervisor([Program(part.name, (*part.command, *names), part.stop_within, part.environment)])
 
     log = settings().root / "logs" / "part.log"
     eventually(lambda: log.exists() and log.read_text().endswith("\n"))
     expected = [odd, str(settings().root), str(settings().supervisor_port), "21s", "[20000, 29999]"]
+    expected.append("None")  # not set here, so not there
     assert log.read_text().rstrip("\n").split("|") == expected
 
 
