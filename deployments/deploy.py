@@ -19,8 +19,8 @@ OWN = "davy"
 
 
 def folder_tag(folder: Path) -> str:
-    """Tag of what was made from a folder."""
-    return f"{MADE}:{folder.resolve()}"
+    """Tag of what was made from a folder, by the folder's name: checkouts of one folder lie at different places."""
+    return f"{MADE}:{folder.resolve().name}"
 
 
 def wanted_in(folder: Path, pool: str | None = None) -> list[Wanted]:

@@ -32,8 +32,10 @@ SETTLES = 3_000
 def main(folder: Path) -> None:
     """Release version 2.0 of a shop, and take a picture at each stop."""
     folder.mkdir(parents=True, exist_ok=True)
-    with a_bench(Console(stderr=True).print) as bench, tempfile.TemporaryDirectory() as services:
-        walk_with_camera(bench, Path(services), folder)
+    with a_bench(Console(stderr=True).print) as bench, tempfile.TemporaryDirectory() as place:
+        services = Path(place) / "services"
+        services.mkdir()
+        walk_with_camera(bench, services, folder)
 
 
 def walk_with_camera(bench: Bench, services: Path, folder: Path) -> None:
