@@ -289,7 +289,7 @@ def test_a_service_s_own_deployment_comes_first(carrier: Carrier, folder: Path, 
             [datetime(2025, 10, 26, 0, 30, tzinfo=UTC), datetime(2025, 10, 26, 1, 30, tzinfo=UTC)],
             "2025-10-26-0230",
         ),
-        ([datetime(2026, 3, 29, 0, 30, tzinfo=UTC)], "2026-03-29-0300"),
+        ([datetime(2026, 3, 29, 1, 30, tzinfo=UTC)], "2026-03-29-0330"),
     ],
     ids=["02:30 twice", "no 02:30"],
 )
