@@ -66,7 +66,8 @@ def refuse_twice(services: Sequence[NightlyService]) -> None:
 
 def due_at(night: Night, schedule: Schedule | None) -> datetime:
     """The time that the run was started for, by the clock of its schedule or else of the night."""
-    return flow_run.scheduled_start_time.astimezone(schedule.zone if schedule else night.zone)
+    started: datetime = flow_run.scheduled_start_time
+    return started.astimezone(schedule.zone if schedule else night.zone)
 
 
 def name_of(due: datetime, schedule: Schedule | None) -> str:
