@@ -30,6 +30,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from deployments.deploy_served import keep_serving
 from deployments.prefect_api import TAG
+from deployments.warm import keep_warm
 from flows.act import act
 from flows.blue_green import blue_green
 from flows.blue_green_canary import blue_green_canary
@@ -136,6 +137,7 @@ async def resume_crashed(client: PrefectClient, run: UUID) -> None:
 async def serve(queue: str) -> None:
     """Register the queue's deployments and carry out their runs until the process is ended."""
     await server_answers()
+    keep_warm()
     runner = Runner(name=f"davy-{queue}", query_seconds=POLL, limit=None, pause_on_shutdown=False)
     if queue == "way-back":
         await _replace(zombies())

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 Answer = TypeVar("Answer")
 
 ROLES = {
-    "flow": "-m prefect.engine",
+    "flow": "davy: flow run",
     "runner": "-m deployments.runner releases",
     "server": "-m prefect server start",
     "watcher": "-m deployments.watcher",
@@ -153,7 +153,7 @@ class Davy:
 
     def run_of(self, process: psutil.Process) -> dict[str, Any]:
         """What Prefect knows of a flow's process."""
-        return self.prefect_run(process.environ()["PREFECT__FLOW_RUN_ID"])
+        return self.prefect_run(process.cmdline()[0].split()[-1])
 
     def prefect_run(self, run: str) -> dict[str, Any]:
         """What Prefect knows of a flow run."""
