@@ -38,7 +38,7 @@ def folder(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[Path]:
     """A folder with two service files, and a server that has none of its deployments."""
-    start_engine(request.config)
+    start_engine(request)
     del home
     api = get_current_settings().api.url
     monkeypatch.setenv("DAVY_PREFECT_PORT", str(httpx.URL(str(api)).port))

@@ -24,7 +24,7 @@ WITHIN = 20.0
 @pytest.fixture
 def pool(home: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[str]:
     """A work pool of a server that has no deployments of `davy deploy`."""
-    start_engine(request.config)
+    start_engine(request)
     del home
     monkeypatch.setenv("DAVY_PREFECT_PORT", str(httpx.URL(str(get_current_settings().api.url)).port))
     monkeypatch.setattr("deployments.deploy_served.LOOK", 0.05)

@@ -31,7 +31,7 @@ WITHIN = 30.0
 
 @pytest.fixture
 def world(home: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> World:
-    start_engine(request.config)
+    start_engine(request)
     del home
     monkeypatch.setattr("tasks.promotion._answer", lambda _url, _timeout: "200")
     monkeypatch.setattr("tasks.traffic.POLL", 0.001)

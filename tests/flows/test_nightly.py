@@ -37,7 +37,7 @@ class Died(BaseException):
 
 @pytest.fixture
 def carrier(home: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Carrier]:
-    start_engine(request.config)
+    start_engine(request)
     del home
     monkeypatch.setattr("flows.waves.POLL", 0.02)
     # A server on SQLite says 503 now and then; it need not be given seconds.

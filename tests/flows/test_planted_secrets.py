@@ -109,7 +109,7 @@ def scene(
     free_port: Callable[[], int],
     request: pytest.FixtureRequest,
 ) -> Iterator[Scene]:
-    start_engine(request.config)
+    start_engine(request)
     made = Scene(home, tmp_path, free_port)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.delenv(name, raising=False)

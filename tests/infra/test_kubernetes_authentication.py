@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import socket
 import subprocess
 import time
@@ -21,6 +22,7 @@ from tests.deployments.test_webhooks_pipelines import step
 from tests.infra.pods import environment_of, running
 from tests.infra.test_kubernetes import DAVYS, SECRET, Object, documents, found, name_of, pod_of, values_of
 from tests.infra.test_kubernetes import FOLDER as MANIFESTS
+from tests.rig.engine import migrated_database
 
 PASSWORD = secrets.token_hex(16)
 RIGHT, WRONG = f"davy:{PASSWORD}", f"davy:{PASSWORD[::-1]}"
@@ -42,6 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     workload = found("Deployment")["prefect-server"]
+    shutil.copy(migrated_database(tmp_path_factory), folder / "prefect.db")
     with running(workload, folder, port, values_of_the_secret(folder)) as url:
         for name in OWN:
             flow, deployment = name.split("/")

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
 from contextlib import ExitStack
+from pathlib import Path
+from tempfile import mkdtemp
+from unittest.mock import patch
 
 import pytest
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
@@ -11,15 +19,44 @@ from prefect.testing.utilities import prefect_test_harness
 _STARTED = pytest.StashKey[bool]()
 
 
-def start_engine(config: pytest.Config) -> None:
-    """Start it once in a test session, which ends it; it takes about ten seconds.
+def start_engine(request: pytest.FixtureRequest) -> None:
+    """Start it once in a test session, which ends it; it takes about five seconds.
 
     Without heartbeats, for whose thread each flow would wait a second.
     """
-    if config.stash.get(_STARTED, False):
+    if request.config.stash.get(_STARTED, False):
         return
+    migrated = migrated_database(request.getfixturevalue("tmp_path_factory"))
+
+    def folder_with_database() -> str:
+        folder = mkdtemp()
+        shutil.copy(migrated, Path(folder) / "prefect-test.db")
+        return folder
+
     stack = ExitStack()
-    stack.enter_context(prefect_test_harness(server_startup_timeout=120))
+    with patch("prefect.testing.utilities.mkdtemp", folder_with_database):
+        stack.enter_context(prefect_test_harness(server_startup_timeout=120))
     stack.enter_context(temporary_settings(updates={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
-    config.add_cleanup(stack.close)
-    config.stash[_STARTED] = True
+    request.config.add_cleanup(stack.close)
+    request.config.stash[_STARTED] = True
+
+
+def migrated_database(folders: pytest.TempPathFactory) -> Path:
+    """A database of SQLite with Prefect's tables, to be copied: to make them takes most of a server's first start.
+
+    Made once for all workers of a test session.
+    """
+    shared = folders.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    database = shared / "prefect.db"
+    with (shared / "prefect.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not database.exists():
+            unfinished = shared / "unfinished.db"
+            own = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{unfinished}"}
+            command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"]
+            subprocess.run(command, env=os.environ | own, check=True, capture_output=True, timeout=180)
+            assert not unfinished.with_name("unfinished.db-wal").exists()
+            unfinished.rename(database)
+    return database

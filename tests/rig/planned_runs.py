@@ -1,6 +1,7 @@
 """When Prefect's server would start runs of a cron: its own planning, on a database of its own.
 
-``python tests/rig/planned_runs.py DATABASE CRON ZONE START`` prints the times of four days, in UTC.
+``python tests/rig/planned_runs.py DATABASE CRON ZONE START...`` prints a line for each start: the times of four days,
+in UTC. The database has Prefect's tables.
 """
 
 from __future__ import annotations
@@ -18,28 +19,32 @@ from prefect.server.schemas.core import Deployment, DeploymentSchedule, Flow
 from prefect.server.schemas.schedules import CronSchedule
 
 
-async def plan(cron: CronSchedule, start: datetime) -> list[datetime]:
+async def plan(cron: CronSchedule, start: datetime) -> str:
     """Let the server's scheduler plan the runs of one deployment."""
     database = provide_database_interface()
-    await database.create_db()
     schedule = DeploymentSchedule(schedule=cron, active=True)
     async with database.session_context(begin_transaction=True) as session:
         flow = await flows.create_flow(session, Flow(name="nightly"))
         made = await deployments.create_deployment(
-            session, Deployment(name="davy", flow_id=flow.id, schedules=[schedule])
+            session, Deployment(name=start.isoformat(), flow_id=flow.id, schedules=[schedule])
         )
         assert made
         planned = await deployments.schedule_runs(
             session, made.id, start_time=start, end_time=start + timedelta(days=4), min_runs=4
         )
         runs = [await flow_runs.read_flow_run(session, run) for run in planned]
-    return sorted(run.expected_start_time.astimezone(UTC) for run in runs if run and run.expected_start_time)
+    times = sorted(run.expected_start_time.astimezone(UTC) for run in runs if run and run.expected_start_time)
+    return ", ".join(f"{at:%d %H:%M}" for at in times)
+
+
+async def main(cron: str, zone: str, *starts: str) -> None:
+    """Print each start's times."""
+    for start in starts:
+        planned = await plan(CronSchedule(cron=cron, timezone=zone), datetime.fromisoformat(start))
+        sys.stdout.write(f"{planned}\n")
 
 
 if __name__ == "__main__":
-    times = asyncio.run(
-        plan(CronSchedule(cron=sys.argv[2], timezone=sys.argv[3]), datetime.fromisoformat(sys.argv[4]))
-    )
-    sys.stdout.write(", ".join(f"{at:%d %H:%M}" for at in times) + "\n")
+    asyncio.run(main(*sys.argv[2:]))
     sys.stdout.flush()
     os._exit(0)  # the database's own threads would be waited for

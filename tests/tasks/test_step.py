@@ -63,7 +63,7 @@ def walk(body: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the body gi
 @pytest.fixture
 def carrier(home: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Carrier]:
     """The carrier of a release that has just begun."""
-    start_engine(request.config)
+    start_engine(request)
     del home
     done.clear()
     trouble.clear()
