@@ -80,6 +80,8 @@ def hold_once(release: Release, revision: Revision, share: int, span: timedelta)
             return judged
     for attempt in range(1, ATTEMPTS + 1):
         bake(release, revision, share, span, attempt)
+        while _acts(release, revision, share).is_held and not is_cut():
+            bake(release, revision, share, span, attempt)
         if is_cut():
             break
         verdict = analyse(release, revision, share, attempt)

@@ -18,7 +18,7 @@ from tasks.domain.units import format_duration
 from tasks.journal import Journal, journal_of
 from tasks.record import Record
 from tasks.restore import take_back
-from tasks.step_acts import StepActs, promoted_by, said_in, step_now
+from tasks.step_acts import StepActs, is_judged, promoted_by, said_in, step_now
 from tasks.turns import recent
 
 ABORT_WITHIN = timedelta(seconds=10)
@@ -86,6 +86,9 @@ def place_for(record: Record, act: Act) -> str:
     before = promoted_by(record) or (StepActs(record, step).override if act is not Act.PROMOTE else None)
     if before:
         msg = f"{record.release}: found {before.act} already said by {before}, expected no act after it but abort"
+        raise ConflictError(msg)
+    if act is Act.HOLD and is_judged(record.lines):
+        msg = f"{record.release}: found {step} judged already, expected a step that bakes; 'retry' begins it anew"
         raise ConflictError(msg)
     if act is not Act.PROMOTE and not step:
         msg = f"{record.release}: found {whereabouts(record)}, expected a step that bakes or is judged"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 
 from tasks.domain.acts import Act, Said
@@ -41,6 +41,12 @@ def step_now(lines: Sequence[Line]) -> str:
         if line.kind in ("abort", "reverting", "ended", "gate") or decides(line):
             return ""
     return ""
+
+
+def is_judged(lines: Sequence[Line]) -> bool:
+    """Whether the step of now has had its whole bake, and is judged at its end."""
+    intents = [line for line in lines if line.kind == "intent"]
+    return bool(intents) and intents[-1].key.startswith("analyse-")
 
 
 def decides(line: Line) -> bool:
@@ -90,6 +96,11 @@ class StepActs:
         """Until when somebody holds the bake; None where nobody does."""
         ends = [said.at + said.held_for for _, said in self.said if said.act is Act.HOLD]
         return max(ends, default=None)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody holds the bake now."""
+        return self.held_until is not None and datetime.now(UTC) < self.held_until
 
     def counts(self, done: Line) -> bool:
         """Whether the outcome *done* was begun after the step's bake was begun anew the last time."""

@@ -89,7 +89,12 @@ def not_begun_anew(_release: Release, record: Record, done: Line) -> bool:
     return StepActs(record, step_of(done.key)).counts(done)
 
 
-@step("bake-{revision.slot}-{share:share}-{attempt}", valid=not_begun_anew)
+def nor_held(release: Release, record: Record, done: Line) -> bool:
+    """Whether a recorded bake still counts: neither begun anew nor held, which may be said as it ends."""
+    return not_begun_anew(release, record, done) and not StepActs(record, step_of(done.key)).is_held
+
+
+@step("bake-{revision.slot}-{share:share}-{attempt}", valid=nor_held)
 def bake(release: Release, revision: Revision, share: int, span: timedelta, attempt: int) -> None:
     """Hold the split for *span* (times *attempt*), counted from when it became live.
 
@@ -125,7 +130,7 @@ def _hold(carrier: Carrier, name: str, span: timedelta, *, early: bool, part: bo
     looked = time.monotonic()
     begun = StepActs(carrier.record, name).retries
     while not (acts := StepActs(carrier.record, name)).override and acts.retries == begun:
-        held = acts.held_until is not None and datetime.now(UTC) < acts.held_until
+        held = acts.is_held
         if not (held and not part) and _has_lasted(acts, span, early=early and not held):
             return
         carrier.check()

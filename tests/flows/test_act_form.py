@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,8 +28,7 @@ from tasks.record import Record
 from tasks.step_acts import step_now
 from tests.flows.test_gate_form import waiting
 from tests.rig.bare import FLOWS
-from tests.rig.engine import start_engine
-from tests.rig.fakes import make_service, make_world
+from tests.rig.fakes import make_service
 from tests.rig.stack import await_that
 from tests.rig.world import Died, World
 
@@ -38,14 +36,8 @@ WITHIN = 30.0
 
 
 @pytest.fixture
-def world(home: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> World:
-    start_engine(request)
-    del home
-    monkeypatch.setattr("tasks.promotion._answer", lambda _url, _timeout: "200")
-    monkeypatch.setattr("tasks.traffic.POLL", 0.001)
-    made = make_world(monkeypatch)
-    made.have_stable(2)
-    return made
+def world(prefect_world: World) -> World:
+    return prefect_world
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,8 +22,8 @@ from tasks.domain.spec import ServiceFile
 from tasks.journal import journal_of
 from tasks.record import Record
 from tasks.step_acts import step_now, step_of
-from tests.rig.bare import run, without_engine
-from tests.rig.fakes import make_service, make_world
+from tests.rig.bare import run
+from tests.rig.fakes import make_service
 from tests.rig.world import Died, World, unserved
 
 STRATEGIES = ["rolling", "blue-green", "canary", "blue-green-canary"]
@@ -38,15 +37,6 @@ FIRST = {
 }
 """Each strategy's first step."""
 GATES = {"approvers": ["ann", "bob"], "within": "20s"}
-
-
-@pytest.fixture
-def world(home: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    del home
-    without_engine(monkeypatch)
-    made = make_world(monkeypatch)
-    made.have_stable(4)
-    return made
 
 
 def long_bakes(strategy: str, bake: str = LONG, **more: Any) -> ServiceFile:  # noqa: ANN401 - keys of a service file

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tasks.domain.changes import OF_STRATEGY, Changes
@@ -11,8 +9,8 @@ from tasks.domain.errors import InputError
 from tasks.domain.model import Outcome
 from tasks.journal import journal_of, read_lease
 from tasks.record import Record
-from tests.rig.bare import FLOWS, without_engine
-from tests.rig.fakes import make_service, make_world
+from tests.rig.bare import FLOWS
+from tests.rig.fakes import make_service
 from tests.rig.world import World
 
 CHANGED: dict[str, dict[str, object]] = {
@@ -21,15 +19,6 @@ CHANGED: dict[str, dict[str, object]] = {
     "canary": {"steps": [{"share": 40, "bake": "20ms"}], "promote": False},
     "blue-green-canary": {"trickle": {"share": 7, "bake": "20ms"}},
 }
-
-
-@pytest.fixture
-def world(home: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    del home
-    without_engine(monkeypatch)
-    made = make_world(monkeypatch)
-    made.have_stable(4)
-    return made
 
 
 def changes(strategy: str) -> Changes:

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from tasks.domain.model import Outcome, Revision, Slot, Split, Traffic
 from tasks.journal import journal_of
 from tasks.record import Record
-from tests.rig.bare import run, without_engine
-from tests.rig.fakes import make_service, make_world
+from tests.rig.bare import run
+from tests.rig.fakes import make_service
 from tests.rig.world import World, shares_of
 
 BAKE = "journal intent bake-candidate-5%-1"
 STEPS = [{"share": 5, "bake": "300ms"}]
 
 
-@pytest.fixture
-def world(home: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    del home
-    without_engine(monkeypatch)
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks for drift follow each other fast."""
     monkeypatch.setattr("tasks.traffic.DRIFT", 0.01)
-    made = make_world(monkeypatch)
-    made.have_stable(4)
-    return made
 
 
 def record() -> Record:

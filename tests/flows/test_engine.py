@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from prefect import get_client
@@ -14,20 +13,13 @@ from tasks.domain.spec import ServiceFile
 from tasks.journal import journal_of
 from tasks.record import Record
 from tests.rig.bare import FLOWS
-from tests.rig.engine import start_engine
-from tests.rig.fakes import make_service, make_world
+from tests.rig.fakes import make_service
 from tests.rig.world import Died, World, unserved
 
 
 @pytest.fixture
-def world(home: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> World:
-    start_engine(request)
-    del home
-    monkeypatch.setattr("tasks.promotion._answer", lambda _url, _timeout: "200")
-    monkeypatch.setattr("tasks.traffic.POLL", 0.001)
-    made = make_world(monkeypatch)
-    made.have_stable(2)
-    return made
+def world(prefect_world: World) -> World:
+    return prefect_world
 
 
 def run(service: ServiceFile) -> tuple[str, str, str]:

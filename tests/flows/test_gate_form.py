@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,22 +21,15 @@ from tasks.journal import journal_of
 from tasks.record import Record
 from tasks.restore import take_back
 from tests.rig.bare import FLOWS
-from tests.rig.engine import start_engine
-from tests.rig.fakes import make_service, make_world
+from tests.rig.fakes import make_service
 from tests.rig.world import World
 
 WITHIN = 30.0
 
 
 @pytest.fixture
-def world(home: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> World:
-    start_engine(request)
-    del home
-    monkeypatch.setattr("tasks.promotion._answer", lambda _url, _timeout: "200")
-    monkeypatch.setattr("tasks.traffic.POLL", 0.001)
-    made = make_world(monkeypatch)
-    made.have_stable(2)
-    return made
+def world(prefect_world: World) -> World:
+    return prefect_world
 
 
 @pytest.fixture

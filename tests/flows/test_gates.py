@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -21,22 +20,13 @@ from tasks.domain.units import WHOLE
 from tasks.journal import journal_of
 from tasks.record import Record
 from tasks.release import Carrier
-from tests.rig.bare import run, without_engine
-from tests.rig.fakes import FakeFleet, make_service, make_world
+from tests.rig.bare import run
+from tests.rig.fakes import FakeFleet, make_service
 from tests.rig.world import World
 
 STRATEGIES = ["rolling", "blue-green", "canary", "blue-green-canary"]
 STABLE = Split.all_to(Slot.BLUE)
 ASKED = {"approvers": ["ann", "bob"], "within": "20s"}
-
-
-@pytest.fixture
-def world(home: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    del home
-    without_engine(monkeypatch)
-    made = make_world(monkeypatch)
-    made.have_stable(4)
-    return made
 
 
 def record(release: str = "r1") -> Record:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from deployments.watcher import Watched
@@ -12,21 +10,12 @@ from tasks.domain.errors import InputError
 from tasks.domain.model import Outcome, Revision, Slot, Split
 from tasks.journal import journal_of
 from tasks.record import Record
-from tests.rig.bare import run, without_engine
-from tests.rig.fakes import make_service, make_world
+from tests.rig.bare import run
+from tests.rig.fakes import make_service
 from tests.rig.world import Died, World, shares_of, unserved
 
 STRATEGIES = ["rolling", "blue-green", "canary", "blue-green-canary"]
 STABLE = Split.all_to(Slot.BLUE)
-
-
-@pytest.fixture
-def world(home: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    del home
-    without_engine(monkeypatch)
-    made = make_world(monkeypatch)
-    made.have_stable(4)
-    return made
 
 
 def record(release: str = "r1") -> Record:

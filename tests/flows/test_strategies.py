@@ -20,15 +20,6 @@ STRATEGIES = ["rolling", "blue-green", "canary", "blue-green-canary"]
 STABLE = Split.all_to(Slot.BLUE)
 
 
-@pytest.fixture
-def world(home: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    del home
-    without_engine(monkeypatch)
-    made = make_world(monkeypatch)
-    made.have_stable(4)
-    return made
-
-
 def record(release: str = "r1") -> Record:
     return Record.read(journal_of("shop", release))
 

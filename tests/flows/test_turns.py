@@ -22,22 +22,13 @@ from tasks.domain.model import Outcome, Slot, Split
 from tasks.domain.settings import settings
 from tasks.journal import all_journals, journal_of
 from tasks.record import Record
-from tests.rig.bare import run, without_engine
-from tests.rig.fakes import make_service, make_world
+from tests.rig.bare import run
+from tests.rig.fakes import make_service
 from tests.rig.stack import await_that
 from tests.rig.world import World
 
 WITHIN = 60
 GATES = {"approvers": ["ann", "bob"], "within": "60s"}
-
-
-@pytest.fixture
-def world(home: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    del home
-    without_engine(monkeypatch)
-    made = make_world(monkeypatch)
-    made.have_stable(2)
-    return made
 
 
 @pytest.fixture

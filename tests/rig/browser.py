@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, Page, Route, TimeoutError, expect, sync_playwright  # noqa: A004 - its own
+from playwright.sync_api import Locator, Page, Route, TimeoutError, ViewportSize, expect, sync_playwright  # noqa: A004 - its own
 
 from tests.rig.stack import Davy, await_that
 
@@ -36,11 +36,15 @@ def chromium() -> str:
 
 @contextmanager
 def open_page() -> Iterator[Page]:
-    """A page that reaches this machine alone: Prefect's UI asks others how it is used."""
-    options = ["--no-sandbox"] if os.geteuid() == 0 else []
+    """A page that reaches this machine alone: Prefect's UI asks others how it is used.
+
+    Nothing moves in it, and no program plays the graphics card: that took a core for itself.
+    """
+    options = ["--disable-gpu", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=options)
-        context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, timezone_id="UTC")
+        size: ViewportSize = {"width": WIDTH, "height": HEIGHT}
+        context = browser.new_context(viewport=size, timezone_id="UTC", reduced_motion="reduce")
         context.set_default_timeout(PATIENCE)
         expect.set_options(timeout=PATIENCE)
         context.route("**/*", _stay_here)
