@@ -32,6 +32,8 @@ ROLES = {
 """What the command line of each part has in it."""
 _BASES = range(11000, 31000, 500)
 """Where a session's own ports begin; below the ports that the system gives to clients."""
+_WORKERS = 4
+"""How many workers of one test run have bases of their own."""
 _REPLICAS = 300
 """How many of its ports are for replicas."""
 
@@ -113,7 +115,8 @@ class Davy:
     @classmethod
     def in_folder(cls, folder: Path) -> Davy:
         """With ports that are free now, and that nobody else is likely to take."""
-        base = random.choice(_BASES)
+        worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+        base = random.choice(_BASES[worker % _WORKERS :: _WORKERS])
         ports = filter(_is_free, range(base + _REPLICAS, base + _BASES.step))
         own = {
             f"DAVY_{name}_PORT": str(next(ports)) for name in ("PREFECT", "SUPERVISOR", "ENVOY", "APPROVALS")
