@@ -15,7 +15,7 @@ from tests.rig.cluster.stage import Cell
 from tests.rig.services import STRATEGIES, Promise, promises
 from tests.rig.stage import Story
 
-pytestmark = pytest.mark.patient
+pytestmark = [pytest.mark.patient, pytest.mark.xdist_group("kubernetes")]
 
 GOOD = "2.0"
 ROUTERS = ("istio", "gateway_api", "nginx", "replicas")
