@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from tests.infra.test_kubernetes import Object, found, name_of, pod_of, values_of
+from tests.rig.cluster.kubelet_volumes import moved
 from tests.rig.stack import ROOT, await_that
 
 PROGRAMS = {"prefect": ["-m", "prefect"], "davy": ["-m", "deployments.cli"], "python": []}
@@ -41,14 +42,6 @@ def mounts_of(workload: Object, folder: Path, secrets: Mapping[str, str]) -> dic
             (here / item["path"]).write_text(secrets[item["key"]])
         made[mount["mountPath"]] = str(here)
     return made
-
-
-def moved(text: str, folders: Mapping[str, str]) -> str:
-    """A path of the pod as it is here; any other text as it is."""
-    for there, here in folders.items():
-        if text == there or text.startswith(f"{there}/"):
-            return here + text.removeprefix(there)
-    return text
 
 
 @contextmanager
