@@ -10,6 +10,7 @@ import json
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -47,18 +48,18 @@ class Told:
 
     Attributes:
         run: What Prefect says of its flow run.
+        seen: When it baked, and was disturbed or not, epoch seconds.
         log: What its last pod wrote.
-        asked: When its end was asked for, epoch seconds; 0 where nobody did.
     """
 
     story: Story
     run: Json
     record: Record
     baking: Seen
+    seen: float
     jobs: Sequence[Json]
     pods: Sequence[Json]
     log: str
-    asked: float
 
 
 @dataclass(frozen=True)
@@ -121,35 +122,38 @@ def scene(
         with worker(pool, folder, next(davy.ports), known) as log:
             try:
                 told = play(pool, stage)
-            finally:
+            except BaseException:
                 for name in OWN:
-                    davy.run("abort", name)
+                    davy.run("abort", name)  # so that the services can leave
+                raise
         yield Scene(told, log.read_text(), password)
 
 
 def play(pool: Pool, stage: Stage) -> dict[str, Told]:
-    """Start every release, cancel one while it bakes, and see all of them to their ends."""
+    """Start every release, cancel one while it bakes, and see both to their ends."""
     runs = {name: pool.start(name, NEW) for name in OWN}
-    baking, asked = {}, dict.fromkeys(OWN, 0.0)
-    for name, run in runs.items():
+
+    def disturb(name: str) -> tuple[Seen, float]:
         stage.await_share(name, "candidate", 2000)
-        baking[name] = pool.see(run)
+        seen, now = pool.see(runs[name]), time.time()
         if name == "pool-cancelled":
-            asked[name] = time.time()
-            pool.cancel(run)
+            pool.cancel(runs[name])
+        return seen, now
+
+    with ThreadPoolExecutor(len(OWN)) as threads:
+        baking = dict(zip(OWN, threads.map(disturb, OWN), strict=True))
     ends = {name: pool.end(run) for name, run in runs.items()}
     for name in OWN:
-        stage.settle(name, FIRST if asked[name] else NEW)
+        stage.settle(name, FIRST if name == "pool-cancelled" else NEW)
     return {
         name: Told(
             stage.story(name),
             ends[name],
             pool.record(name, run),
-            baking[name],
+            *baking[name],
             pool.cluster.jobs(run),
             pool.cluster.pods(run),
             pool.log(pool.cluster.pods(run)[-1]),
-            asked[name],
         )
         for name, run in runs.items()
     }
@@ -185,7 +189,7 @@ def test_nobody_noticed(each: Told) -> None:
     assert each.story.users.failures == ()
     assert properties.wrong_sums(each.story.looks) == []
     assert properties.unhealthy_shares(each.story.looks) == []
-    whole = not each.asked
+    whole = each.run["state"]["name"] == "Promoted"
     assert properties.unpromised_shares(each.story.plateaus, promises(each.story.content), whole=whole) == []
 
 
@@ -206,12 +210,17 @@ def test_the_jobs_pod_has_succeeded(good: Told) -> None:
     assert "Promoted" in good.log
 
 
+def test_the_code_is_the_images_and_is_not_copied(good: Told) -> None:
+    assert "Running 1 deployment pull step(s)" in good.log
+    assert "Downloading" not in good.log
+
+
 def test_a_cancelled_release_goes_back(cancelled: Told) -> None:
     assert (cancelled.run["state"]["type"], cancelled.run["state"]["name"]) == ("CANCELLED", "Cancelled")
     assert str(cancelled.record.outcome) == "Aborted"
     assert "its flow run was cancelled in Prefect" in str(cancelled.record.reverting)
     story = cancelled.story
-    assert properties.back_since(story.looks, story.stable) < cancelled.asked + BACK_WITHIN
+    assert properties.back_since(story.looks, story.stable) < cancelled.seen + BACK_WITHIN
     assert [*story.censuses[-1].versions.values()] == [FIRST] * story.content["replicas"]
 
 

@@ -63,7 +63,9 @@ def running(
     command = [sys.executable, *PROGRAMS[words[0]], *words[1:]]
     url = f"http://127.0.0.1:{port}"
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, env=said | environment | changes, cwd=ROOT, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command, env=said | environment | changes, cwd=ROOT, stdout=log, stderr=log
+        )
     try:
         paths = {one["path"] for one in values_of(container, "httpGet")}
 

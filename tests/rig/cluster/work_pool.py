@@ -132,11 +132,14 @@ class Pool:
         self.api = f"http://127.0.0.1:{davy.environment['DAVY_PREFECT_PORT']}/api"
 
     def make(self) -> None:
-        """Make the pool as the README says."""
+        """Make the pool as the README says, with a variable that undoes what only this machine needs."""
         words = ["work-pool", "create", POOL, "--type", "kubernetes", "--base-job-template", str(TEMPLATE)]
         own = {"PREFECT_API_URL": self.api, "PREFECT_HOME": str(self._folder / "prefect")}
         command = [sys.executable, "-m", "prefect", *words]
         subprocess.run(command, env=self._davy.environment | own, check=True, timeout=120, cwd=ROOT)
+        template = self._ask("GET", f"work_pools/{POOL}")["base_job_template"]
+        template["variables"]["properties"]["env"]["default"] = {"PREFECT_HOME": "/tmp/prefect"}
+        self._ask("PATCH", f"work_pools/{POOL}", {"base_job_template": template})
 
     def deploy(self, contents: Sequence[Json]) -> None:
         """Deploy the services, as a person does."""
@@ -151,8 +154,8 @@ class Pool:
         """Start a run as the form's button does, with the version alone; its id."""
         deployment = self._ask("GET", f"deployments/name/canary/{service}")
         assert deployment["work_pool_name"] == POOL
-        parameters = {"parameters": {"version": version}}
-        return str(self._ask("POST", f"deployments/{deployment['id']}/create_flow_run", parameters)["id"])
+        body = {"parameters": {"version": version}, "idempotency_key": f"{service}-{version}"}
+        return str(self._ask("POST", f"deployments/{deployment['id']}/create_flow_run", body)["id"])
 
     def cancel(self, run: str) -> None:
         """Cancel a run as the button in Prefect's UI does."""
@@ -195,8 +198,13 @@ class Pool:
         return Record.read(Journal(file))
 
     def _ask(self, method: str, path: str, body: object = None) -> Json:
-        answer = httpx.request(method, f"{self.api}/{path}", json=body, timeout=60).raise_for_status()
-        content: Json = answer.json()
+        def answered() -> httpx.Response | None:
+            """With SQLite the server sometimes says that it is busy, and has done nothing then."""
+            answer = httpx.request(method, f"{self.api}/{path}", json=body, timeout=60)
+            return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer
+
+        answer = await_that(answered, 90, f"an answer to {path}").raise_for_status()
+        content: Json = answer.json() if answer.content else {}
         return content
 
 
