@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deployments import prefect_api
-from deployments.deploy_difference import Difference, Wanted, difference
+from deployments.deploy_difference import NOTHING_PULLED, Difference, Wanted, difference
 from deployments.deploy_form import description_of, form_of, strategy_of
 from deployments.deploy_night import night_of
 from deployments.prefect_api import MADE, TAG
@@ -45,6 +45,7 @@ def wanted_in(folder: Path, pool: str | None = None) -> list[Wanted]:
                 "description": description_of(service),
                 "tags": sorted([*tags, TAG]),
                 "work_pool_name": pool,
+                "pull_steps": NOTHING_PULLED if pool else None,
             },
         )
         for service in loaded.values()

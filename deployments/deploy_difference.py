@@ -9,8 +9,16 @@ from typing import Any, Literal
 MISSING = object()
 SECTIONS = ("entrypoint", "work_pool_name", "tags", "schedules", "parameters")
 """What is told value by value."""
-UNTOLD = {"parameters": "parameters", "description": "text", "parameter_openapi_schema": "form"}
+UNTOLD = {
+    "parameters": "parameters",
+    "description": "text",
+    "parameter_openapi_schema": "form",
+    "pull_steps": "where the code is",
+}
 """What is told by its name, where nothing else changed: it follows from the rest, and from Davy's own version."""
+NOTHING_PULLED = [{"prefect.deployments.steps.set_working_directory": {"directory": "."}}]
+"""The steps of a pool's worker before a run: it has the code in the folder that it starts in, as the image has.
+Without any step, Prefect copies that whole folder for each run."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deployments.deploy_difference import Wanted
+from deployments.deploy_difference import NOTHING_PULLED, Wanted
 from deployments.nightly import load_night, to_nightly
 from tasks.domain.errors import InputError
 from tasks.domain.nightly import NightlyService
@@ -53,6 +53,7 @@ def night_of(
         "description": _description(services),
         "tags": sorted(tags),
         "work_pool_name": pool,
+        "pull_steps": NOTHING_PULLED if pool else None,
         "schedules": [_start(schedule) for schedule in _schedules(services)],
     }
     return [Wanted(FLOW, name, content)]

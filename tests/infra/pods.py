@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from tests.infra.test_kubernetes import Object, found, name_of, pod_of, values_of
+from tests.rig.cluster.kubelet_volumes import moved
 from tests.rig.stack import ROOT, await_that
 
 PROGRAMS = {"prefect": ["-m", "prefect"], "davy": ["-m", "deployments.cli"], "python": []}
@@ -43,32 +44,28 @@ def mounts_of(workload: Object, folder: Path, secrets: Mapping[str, str]) -> dic
     return made
 
 
-def moved(text: str, folders: Mapping[str, str]) -> str:
-    """A path of the pod as it is here; any other text as it is."""
-    for there, here in folders.items():
-        if text == there or text.startswith(f"{there}/"):
-            return here + text.removeprefix(there)
-    return text
-
-
 @contextmanager
 def running(
     workload: Object, folder: Path, port: int, secrets: Mapping[str, str], **changes: str
 ) -> Iterator[str]:
-    """Run a workload's program on 127.0.0.1 until the test is over; give its address once its probes are content."""
+    """Run a workload's program on 127.0.0.1 until the test is over; give its address once its probes are content.
+
+    Args:
+        changes: Variables that are others here, as they are to be.
+    """
     container = pod_of(workload)["containers"][0]
     folders = mounts_of(workload, folder, secrets)
     (own,) = (one["containerPort"] for one in container["ports"])
     words = [moved(one, folders) for one in container["args"]]
     words = [{"0.0.0.0": "127.0.0.1", str(own): str(port)}.get(one, one) for one in words]
-    environment = {
-        name: moved(text, folders) for name, text in (environment_of(workload, secrets) | changes).items()
-    }
+    environment = {name: moved(text, folders) for name, text in environment_of(workload, secrets).items()}
     said = {"PATH": os.environ["PATH"], "HOME": str(folder), "MPLBACKEND": "agg"}
     command = [sys.executable, *PROGRAMS[words[0]], *words[1:]]
     url = f"http://127.0.0.1:{port}"
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, env=said | environment, cwd=ROOT, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command, env=said | environment | changes, cwd=ROOT, stdout=log, stderr=log
+        )
     try:
         paths = {one["path"] for one in values_of(container, "httpGet")}
 

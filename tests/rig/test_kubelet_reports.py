@@ -8,7 +8,7 @@ import pytest
 
 from tests.rig.cluster.control_plane import ControlPlane
 from tests.rig.cluster.kubelet import Kubelet
-from tests.rig.cluster.kubelet_container import BackOff
+from tests.rig.cluster.kubelet_back_off import BackOff
 from tests.rig.cluster.workloads import Workloads, condition_of, container_of
 from tests.rig.stack import await_that
 

@@ -84,6 +84,13 @@ class ControlPlane(Cluster):
         file = self.folder / f"{name}{f'-{namespace}' if namespace else ''}.kubeconfig"
         return kubeconfig(file, self._places, _token(name), namespace)
 
+    def service_account(self, name: str, namespace: str) -> Path:
+        """The kubeconfig of a service account, with a token for an hour; it may do what roles allow it."""
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        made = client.CoreV1Api(self.api).create_namespaced_service_account_token(name, namespace, body)
+        file = self.folder / f"{namespace}-{name}.kubeconfig"
+        return kubeconfig(file, self._places, made.status.token, namespace)
+
     def freeze(self) -> None:
         """The API server answers nothing, and keeps its connections open."""
         self._programs.send(_API, signal.SIGSTOP)

@@ -6,6 +6,7 @@ One control plane serves the whole run, however many conftests import these.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -67,10 +68,22 @@ def crds(cluster: Cluster, pytestconfig: pytest.Config) -> Sequence[str]:
 def kubelet(
     control_plane: ControlPlane, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
 ) -> Kubelet:
-    """A node for the pods of all namespaces, with one image: the demo ``shop``, under any tag."""
-    shop = Image(entrypoint=(sys.executable, str(ROOT / "infra" / "local" / "shop.py")))
+    """A node for the pods of all namespaces, with two images under any tag: the demo ``shop``, and ``davy``."""
+    images = {
+        "shop": Image((sys.executable, str(ROOT / "infra" / "local" / "shop.py"))),
+        "davy": davys_image(),
+    }
     folder = tmp_path_factory.mktemp("kubelet")
-    return once(pytestconfig, "kubelet", lambda: Kubelet(control_plane.kubeconfig, folder, {"shop": shop}))
+    return once(pytestconfig, "kubelet", lambda: Kubelet(control_plane.kubeconfig, folder, images))
+
+
+def davys_image() -> Image:
+    """This Python environment, with the variables that the Dockerfile sets.
+
+    `tini`, its entry point, is left out: the kubelet's signals go to the program itself.
+    """
+    told = (ROOT / "infra" / "kubernetes" / "Dockerfile").read_text()
+    return Image(environment=dict(re.findall(r"^(?:ENV| ) +(\w+)=(\S+)", told, re.MULTILINE)))
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ It takes the pods of all namespaces. Each has an address 10.244.x.y of its own, 
 127.244.x.y (`tests.rig.cluster.addresses.local_address`), which is what the pod's environment says too.
 Pods are bound, run, probed, restarted and ended as the real parts do, with their words and reasons.
 
-It knows no volumes, no init containers, no `kubectl logs` and `exec`: what a pod writes is in `Kubelet.log`.
+It knows no init containers, no `kubectl logs` and `exec`: what a pod writes is in `Kubelet.log`. A pod has no file
+system of its own; how it has volumes nevertheless is told in `tests.rig.cluster.kubelet_volumes`.
 """
 
 from __future__ import annotations

@@ -8,22 +8,22 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 
 from tests.rig.cluster.addresses import local_address
 from tests.rig.cluster.kubelet_api import TROUBLE, Api, Json, calmly
+from tests.rig.cluster.kubelet_back_off import BackOff
 from tests.rig.cluster.kubelet_environment import ConfigError, command_of, variables_of
 from tests.rig.cluster.kubelet_images import Image, Images, find_image, tag_of
 from tests.rig.cluster.kubelet_probes import question, results
 from tests.rig.cluster.kubelet_process import Process
 from tests.rig.cluster.kubelet_status import moment, terminated, waiting
-from tests.rig.cluster.leftovers import MARK
+from tests.rig.cluster.kubelet_volumes import NotMountedError, all_moved, mounts_of, moved
+from tests.rig.cluster.leftovers import MARK, OF_CONTAINER, end_container
 
-_FIRST_BACK_OFF, _LONGEST_BACK_OFF, _FORGETS_AFTER = 10, 300, 600
-"""Seconds of a kubelet, before they are divided."""
 _SYNC = 10
 """Seconds between two looks of a kubelet at what it could not do."""
 _LEAST_GRACE = 2
@@ -66,6 +66,7 @@ class Container:
         self._leaving = False
         self._process: Process | None = None
         self._environment: Mapping[str, str] = {}
+        self._mounts: Mapping[str, str] = {}
 
     @property
     def pid(self) -> int | None:
@@ -74,13 +75,13 @@ class Container:
 
     def status(self) -> Json:
         """What is reported of it."""
-        uid, image = self._pod["metadata"]["uid"], self._spec["image"]
+        image = self._spec["image"]
         began = self._process or self._last or "terminated" in self._state
         return {
             "name": self._spec["name"],
             "image": image,
             "imageID": f"rig://{image}" if began else "",
-            "containerID": f"rig://{uid}-{self._spec['name']}-{self._restarts}" if began else "",
+            "containerID": f"rig://{self._run_id}" if began else "",
             "ready": self._ready,
             "started": self._started,
             "restartCount": self._restarts,
@@ -135,7 +136,11 @@ class Container:
         """Set its environment; its command."""
         while True:
             try:
+                self._mounts = await mounts_of(self._pod, self._spec, self._host.folder, self._find)
                 asked = await variables_of(self._pod, self._spec, self._address, self._find)
+            except NotMountedError:  # a kubelet tells it in an event only
+                await self._wait(_SYNC)
+                continue
             except ConfigError as error:
                 self._become(waiting("CreateContainerConfigError", str(error)))
                 await self._wait(_SYNC)
@@ -143,15 +148,15 @@ class Container:
             except TROUBLE:
                 await calmly()
                 continue
-            brought = {"IMAGE_TAG": tag_of(self._spec["image"])}
-            self._environment = self._surroundings() | brought | asked
-            return command_of(self._spec, image.entrypoint, brought | asked)
+            asked = {**image.environment, "IMAGE_TAG": tag_of(self._spec["image"]), **asked}
+            self._environment = self._surroundings() | all_moved(asked, self._mounts)
+            return command_of(self._spec, image.entrypoint, asked)
 
     async def _run(self, command: Sequence[str]) -> int:
         """One process, from its start to its end; its exit code."""
         began, self._ours = moment(), False
         try:
-            process = Process(command, self._environment, self._log, self._spec.get("workingDir"))
+            process = self._start(command)
         except (OSError, IndexError, ValueError) as error:
             self._become(terminated(_CANNOT_START, began, ours=True, reason="StartError", message=str(error)))
             return _CANNOT_START
@@ -167,6 +172,7 @@ class Container:
         finally:
             probing.cancel()
             process.kill()
+            end_container(self._run_id)
             self._process, self._ready, self._started = None, False, False
             code = process.ended.result()
             self._become(terminated(code, began, ours=self._ours))
@@ -213,12 +219,22 @@ class Container:
 
     async def _exec(self, command: list[str]) -> int:
         """Run something beside the container's process; its exit code."""
-        process = Process(command, self._environment, self._log, self._spec.get("workingDir"))
+        process = self._start(command)
         try:
             await process.ends_within()
         finally:
             process.kill()
         return process.ended.result()
+
+    def _start(self, command: Sequence[str]) -> Process:
+        """A process of the container.
+
+        Raises:
+            OSError: There is no such program.
+        """
+        here = [moved(part, self._mounts) for part in command]
+        environment = {**self._environment, OF_CONTAINER: self._run_id}
+        return Process(here, environment, self._log, self._spec.get("workingDir"))
 
     async def _pause(self, seconds: float) -> None:
         """Wait before the next start, if it is not at once."""
@@ -242,29 +258,19 @@ class Container:
         return {"PATH": path, "HOME": folder, "DAVY_HOME": folder, "HOSTNAME": host, MARK: folder}
 
     async def _find(self, kind: str, name: str) -> Json | None:
-        return await self._host.api.find(
-            f"/api/v1/namespaces/{self._pod['metadata']['namespace']}/{kind}/{name}"
-        )
+        own = "" if kind == "persistentvolumes" else f"namespaces/{self._pod['metadata']['namespace']}/"
+        return await self._host.api.find(f"/api/v1/{own}{kind}/{name}")
 
     async def _wait(self, seconds: float) -> None:
         await asyncio.sleep(seconds / self._host.hurry)
 
+    @property
+    def _run_id(self) -> str:
+        return f"{self._pod['metadata']['uid']}-{self._spec['name']}-{self._restarts}"
+
     def _become(self, state: Json) -> None:
         self._state = state
         self._changed()
-
-
-@dataclass
-class BackOff:
-    """The pauses before restarts: none, then 10 s, twice as long each time, up to 5 minutes."""
-
-    _next: float = field(default=0)
-
-    def after(self, seconds: float) -> float:
-        """The pause after a run of so many seconds; one of 10 minutes makes up for all before."""
-        pause = 0 if seconds >= _FORGETS_AFTER else self._next
-        self._next = min(max(pause * 2, _FIRST_BACK_OFF), _LONGEST_BACK_OFF)
-        return pause
 
 
 def log_of(folder: Path, namespace: str, pod: str, container: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -13,10 +13,12 @@ class Image:
     Attributes:
         entrypoint: What runs where a container names no command.
         tags: Those that exist; None stands for any.
+        environment: What it sets, which a container's own variables override.
     """
 
     entrypoint: Sequence[str] = ()
     tags: Collection[str] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 Images = Mapping[str, Image] | Callable[[str], bool]

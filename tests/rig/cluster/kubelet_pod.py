@@ -9,6 +9,7 @@ from tests.rig.cluster.addresses import Addresses
 from tests.rig.cluster.kubelet_api import STRATEGIC, TROUBLE, Json, RefusedError, calmly
 from tests.rig.cluster.kubelet_container import Container, Host
 from tests.rig.cluster.kubelet_status import Conditions, conditions, moment, phase
+from tests.rig.cluster.kubelet_volumes import remove
 
 HOST_ADDRESS = "127.0.0.1"
 _GONE = (404, 409)
@@ -63,6 +64,7 @@ class Pod:
             await self._remove()
         finally:
             self._addresses.give_back(self._address)
+            remove(self._host.folder, self.object)
 
     async def _serve(self) -> None:
         reporting = asyncio.create_task(self._report())

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 MARK = "DAVY_RIG"
 """The environment variable that names the folder that a process works in."""
+OF_CONTAINER = "DAVY_RIG_CONTAINER"
+"""The one that tells which run of which container a process is part of."""
 
 _REAPER = """
 cat >/dev/null
@@ -21,13 +26,26 @@ done
 def processes_of(folder: Path) -> list[int]:
     """The ids of the processes that carry the mark of *folder* or of one in it, zombies left out."""
     mark = f"{MARK}={folder}/".encode()
+    return _processes(lambda each: (each + b"/").startswith(mark))
+
+
+def end_container(run: str) -> None:
+    """End all that a run of a container has left, in whatever session, as the end of its pid namespace would."""
+    mark = f"{OF_CONTAINER}={run}".encode()
+    for process in _processes(lambda each: each == mark):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+def _processes(carry: Callable[[bytes], bool]) -> list[int]:
+    """The ids of the processes with such a variable."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             variables = (process / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if any((each + b"/").startswith(mark) for each in variables):
+        if any(carry(each) for each in variables):
             found.append(int(process.name))
     return found
 

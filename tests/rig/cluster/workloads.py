@@ -20,6 +20,7 @@ _OF_THE_POD = {
     "restartPolicy",
     "schedulerName",
     "terminationGracePeriodSeconds",
+    "volumes",
 }
 
 
