@@ -30,6 +30,8 @@ from tests.rig.services import promises, shop
 from tests.rig.stack import Davy
 from tests.rig.stage import FIRST, Stage, Story
 
+pytestmark = [pytest.mark.patient, pytest.mark.xdist_group("prefect")]
+
 HOW = "prefect-kubernetes: found none, expected it: pip install -r infra/kubernetes/requirements.txt"
 NEW = "2.0"
 OWN: dict[str, dict[str, Any]] = {
