@@ -31,6 +31,7 @@ from tests.rig.stack import Davy
 from tests.rig.stage import FIRST, Stage, Story
 
 HOW = "prefect-kubernetes: found none, expected it: pip install -r infra/kubernetes/requirements.txt"
+pytestmark = pytest.mark.skipif(find_spec("prefect_kubernetes") is None, reason=HOW)
 NEW = "2.0"
 OWN: dict[str, dict[str, Any]] = {
     "pool-good": {},
@@ -106,8 +107,6 @@ def scene(
     davy: Davy, control_plane: ControlPlane, kubelet: Kubelet, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Scene]:
     """All releases side by side, from a first version that the stack released itself."""
-    if find_spec("prefect_kubernetes") is None:
-        pytest.skip(HOW)
     folder, password = tmp_path_factory.mktemp("pool"), secrets.token_hex(16)
     known = dict.fromkeys(documents(FOLDER / "examples" / "secrets.yaml")[0]["stringData"], "of no use here")
     known["auth-string"] = f"davy:{password}"
