@@ -6,8 +6,7 @@ demo: setup  ## release good and bad versions of a shop under load
 	@$(BIN)/davy demo
 
 test: setup  ## every test; those whose parts are missing say that they are skipped
-	@$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile -m "not alone and not patient"
-	@$(BIN)/pytest -n 2 --dist loadgroup -m patient tests/end_to_end
+	@$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile -m "not alone"
 	@$(BIN)/pytest -m alone
 
 check: setup  ## style, types and the direction of imports

@@ -230,10 +230,11 @@ def test_a_pool_that_is_missing_is_refused_with_those_there_are(folder: Path) ->
     there = prefect_api.read_deployment("canary", "shop")
     assert there
     assert (there["work_pool_name"], there["entrypoint"]) == ("day", "flows.canary.canary")
+    assert there["pull_steps"], "without any, Prefect copies the worker's whole folder for each run"
     assert lines(deploy(folder))[1] == "~ canary/shop: pool day -> none"
     there = prefect_api.read_deployment("canary", "shop")
     assert there
-    assert there["work_pool_name"] is None
+    assert (there["work_pool_name"], there["pull_steps"]) == (None, None)
     httpx.delete(f"{pools}/day", timeout=60).raise_for_status()
 
 

@@ -21,9 +21,8 @@ LONGEST = 600
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Each test has the machine for itself unless it is patient, and the time that its module's scene may need."""
-    if item.get_closest_marker("patient") is None:
-        item.add_marker(pytest.mark.alone)
+    """Each test here has the machine for itself, and the time that its module's scene may need."""
+    item.add_marker(pytest.mark.alone)
     if "davy" in getattr(item, "fixturenames", ()):
         item.add_marker(pytest.mark.timeout(LONGEST))
 

@@ -15,8 +15,6 @@ from tests.rig.services import Content, shop
 from tests.rig.stack import Davy, await_that
 from tests.rig.stage import FIRST, Stage
 
-pytestmark = [pytest.mark.patient, pytest.mark.xdist_group("prefect")]
-
 LONG = {"steps": [{"share": 20, "bake": "60s"}]}
 CASES: dict[str, dict[str, Any]] = {
     "abort": {"strategy": "canary", **LONG},

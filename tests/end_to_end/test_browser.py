@@ -16,8 +16,6 @@ from tests.rig.stack import Davy
 from tests.rig.stage import FIRST, Stage
 from tests.rig.walk import ANN, GATES, walk
 
-pytestmark = [pytest.mark.patient, pytest.mark.xdist_group("prefect")]
-
 VERSION = "2.0"
 CASES: dict[str, dict[str, Any]] = {
     "ui-approved": {"gates": GATES},

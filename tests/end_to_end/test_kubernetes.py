@@ -15,8 +15,6 @@ from tests.rig.cluster.stage import Cell
 from tests.rig.services import STRATEGIES, Promise, promises
 from tests.rig.stage import Story
 
-pytestmark = [pytest.mark.patient, pytest.mark.xdist_group("kubernetes")]
-
 GOOD = "2.0"
 ROUTERS = ("istio", "gateway_api", "nginx", "replicas")
 OWN: dict[tuple[str, str], dict[str, Any]] = {("canary", "nginx"): {"baseline": False}}

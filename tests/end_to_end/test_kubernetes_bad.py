@@ -16,8 +16,6 @@ from tests.rig.cluster.stage import FIRST, Cell
 from tests.rig.services import promises
 from tests.rig.stage import Story
 
-pytestmark = [pytest.mark.patient, pytest.mark.xdist_group("kubernetes")]
-
 SLOW = {"latency_p99": {"max": 250, "min_requests": 20}}
 CELLS = {
     "errors": (Cell("canary", "istio", "2.0-errors", name="bad-errors"), "error_rate of "),

@@ -31,11 +31,7 @@ from tests.rig.stack import Davy
 from tests.rig.stage import FIRST, Stage, Story
 
 HOW = "prefect-kubernetes: found none, expected it: pip install -r infra/kubernetes/requirements.txt"
-pytestmark = [
-    pytest.mark.patient,
-    pytest.mark.xdist_group("prefect"),
-    pytest.mark.skipif(find_spec("prefect_kubernetes") is None, reason=HOW),
-]
+pytestmark = pytest.mark.skipif(find_spec("prefect_kubernetes") is None, reason=HOW)
 NEW = "2.0"
 OWN: dict[str, dict[str, Any]] = {
     "pool-good": {},
