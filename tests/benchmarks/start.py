@@ -23,6 +23,7 @@ from uuid import uuid4
 import httpx
 import yaml
 
+from tasks.domain.errors import ConflictError
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figure import Figure
 from tests.benchmarks.webhooks import answers, free_port
@@ -170,7 +171,16 @@ def a_service(davy: Davy, folder: Path) -> Iterator[str]:
     deployed = davy.run("deploy", str(folder))
     assert deployed.code == 0, deployed
     yield f"http://127.0.0.1:{davy.environment['DAVY_PREFECT_PORT']}/api"
-    leave(file)
+    await_that(lambda: has_left(file), what="the last release's lease")
+
+
+def has_left(file: Path) -> bool:
+    """Leave the service, once its last release holds it no more."""
+    try:
+        leave(file)
+    except ConflictError:
+        return False
+    return True
 
 
 @contextmanager
