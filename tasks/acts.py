@@ -87,7 +87,7 @@ def place_for(record: Record, act: Act) -> str:
     if before:
         msg = f"{record.release}: found {before.act} already said by {before}, expected no act after it but abort"
         raise ConflictError(msg)
-    if act is Act.HOLD and is_judged(record.lines):
+    if act is Act.HOLD and step and is_judged(record.lines):
         msg = f"{record.release}: found {step} judged already, expected a step that bakes; 'retry' begins it anew"
         raise ConflictError(msg)
     if act is not Act.PROMOTE and not step:

@@ -36,7 +36,7 @@ async def begun(group: TaskGroup, run: str, api: str = "") -> Run:
     """A run's process, as the runner gets to know it."""
 
     async def as_the_runner(*, task_status: object) -> None:
-        environment = os.environ | {"PREFECT__FLOW_RUN_ID": run, "PREFECT_API_URL": api, "OF_THIS_RUN": run}
+        environment = os.environ | {"PREFECT__FLOW_RUN_ID": run, "PREFECT_API_URL": api}
         await begin(
             ["python"],
             task_status=task_status,  # type: ignore[arg-type]
