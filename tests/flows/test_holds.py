@@ -60,3 +60,14 @@ def test_one_that_comes_when_the_step_is_judged_is_refused(world: World) -> None
     once(world, "journal outcome analyse-green-100%", too_late)
     assert run(make_service("blue-green", watch="50ms")).name == Outcome.PROMOTED
     assert record().all("act") == []
+
+
+def test_one_that_comes_between_two_steps_is_refused_by_where_the_release_is(world: World) -> None:
+    def between() -> None:
+        with pytest.raises(ConflictError, match=r"found it at analyse-candidate-5%-1, expected a step"):
+            hold()
+
+    once(world, "journal intent shift-traffic-candidate-25%", between)
+    steps = [{"share": share, "bake": "50ms"} for share in (5, 25)]
+    assert run(make_service("canary", steps=steps)).name == Outcome.PROMOTED
+    assert world.on_change.__name__ == "<lambda>", "the hold was tried"
