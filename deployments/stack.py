@@ -78,7 +78,7 @@ def _davys() -> list[PartOfStack]:
 def _prefects() -> list[PartOfStack]:
     """Prefect's server, and what runs flows."""
     environment, port = prefect_api.environment(), str(settings().prefect_port)
-    server = (*_yielding(), "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port)
+    server = (*_yielding(), "-m", "deployments.prefect_server", "--host", "127.0.0.1", "--port", port)
     runner = (*_yielding(), "-m", "deployments.runner")
     return [
         PartOfStack(

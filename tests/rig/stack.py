@@ -25,7 +25,7 @@ Answer = TypeVar("Answer")
 ROLES = {
     "flow": "davy: flow run",
     "runner": "-m deployments.runner releases",
-    "server": "-m prefect server start",
+    "server": "-m deployments.prefect_server",
     "watcher": "-m deployments.watcher",
     "envoy": "--config-path",
 }
