@@ -39,7 +39,7 @@ def start(ui: Ui, service: str, version: str, shown: Shown) -> str:
     ui.field("Started by").fill("carol@example.com")
     ui.field("Version").fill(version)
     shown("1-form")
-    return ui.start(f"canary/{service}")
+    return ui.start()
 
 
 def look(ui: Ui, run: str, says: str) -> None:
