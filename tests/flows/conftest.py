@@ -1,4 +1,4 @@
-"""A fleet, a router and their history in memory, in which the flows release."""
+"""A fleet, a router and their history in memory, in which the flows release; and the nights' carrier, day and folder."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.flows.nights import at, carrier, folder
 from tests.rig.bare import without_engine
 from tests.rig.engine import start_engine
 from tests.rig.fakes import make_world
 from tests.rig.world import World
+
+__all__ = ["at", "carrier", "folder"]
 
 
 @pytest.fixture

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from deployments.watcher import Watched
-from tasks import acts, approval
-from tasks.acts import say
+from tasks import approval
 from tasks.domain.acts import Act
-from tasks.domain.errors import ConflictError, InputError
 from tasks.domain.gates import Choice
 from tasks.domain.model import Outcome, Slot, Split
 from tasks.domain.spec import ServiceFile
 from tasks.journal import journal_of
-from tasks.record import Record
-from tasks.step_acts import step_now, step_of
+from tasks.step_acts import step_of
+from tests.flows.people import GATES, LONG, long_bakes, people, record, saying
 from tests.rig.bare import run
 from tests.rig.fakes import make_service
 from tests.rig.world import Died, World, unserved
 
 STRATEGIES = ["rolling", "blue-green", "canary", "blue-green-canary"]
 STABLE = Split.all_to(Slot.BLUE)
-LONG = "5m"
 FIRST = {
     "rolling": "green-50%",
     "blue-green": "green-100%",
@@ -36,17 +31,6 @@ FIRST = {
     "blue-green-canary": "green-5%",
 }
 """Each strategy's first step."""
-GATES = {"approvers": ["ann", "bob"], "within": "20s"}
-
-
-def long_bakes(strategy: str, bake: str = LONG, **more: Any) -> ServiceFile:  # noqa: ANN401 - keys of a service file
-    clocks: dict[str, dict[str, Any]] = {
-        "rolling": {"bake": bake},
-        "blue-green": {"watch": bake},
-        "blue-green-canary": {"watch": bake, "trickle": {"share": 5, "bake": bake}},
-        "canary": {"watch": bake, "steps": [{"share": share, "bake": bake} for share in (5, 25)]},
-    }
-    return make_service(strategy, **clocks[strategy] | more)
 
 
 def first_bake_long(strategy: str) -> ServiceFile:
@@ -58,43 +42,6 @@ def first_bake_long(strategy: str) -> ServiceFile:
         "canary": {"steps": [{"share": 5, "bake": LONG}, {"share": 25, "bake": "1ms"}]},
     }
     return make_service(strategy, **later[strategy])
-
-
-def record() -> Record:
-    return Record.read(journal_of("shop", "r1"))
-
-
-@contextmanager
-def people(*deeds: tuple[str, Callable[[], object]]) -> Iterator[None]:
-    """Each deed is done once, as soon as the release bakes in the step, or waits at the gate, that stands before it."""
-    over, errors = threading.Event(), []
-
-    def watch() -> None:
-        left = list(deeds)
-        while left and not over.wait(0.005):
-            if not journal_of("shop", "r1").exists():
-                continue
-            now = record()
-            place = f"gate {now.gate.point}" if now.gate else step_now(now.lines)
-            if place == left[0][0]:
-                try:
-                    left.pop(0)[1]()
-                except Exception as error:  # noqa: BLE001 - the test raises it
-                    errors.append(error)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-    if errors:
-        raise errors[0]
-
-
-def saying(act: Act, by: str = "ann", **more: Any) -> Callable[[], object]:  # noqa: ANN401 - arguments of `say`
-    return lambda: say(journal_of("shop", "r1"), act, by=by, **{"reason": "seen enough"} | more)
 
 
 def outcomes(prefix: str) -> list[str]:
@@ -298,93 +245,3 @@ def test_a_gate_still_asks_after_a_promote(world: World) -> None:
         assert run(long_bakes("canary", gates=GATES)).name == Outcome.PROMOTED
     assert seen == ["asked"]
     assert record().gate_of("promotion").data["approved"]  # type: ignore[union-attr]
-
-
-def test_at_a_gate_a_hold_is_a_decision_and_the_rest_is_refused_with_what_to_say(world: World) -> None:
-    del world
-
-    def acts_at_gate() -> None:
-        said = saying(Act.HOLD, held_for=timedelta(minutes=1))()
-        assert str(said.place) == "gate promotion"  # type: ignore[attr-defined]
-        for act in (Act.SKIP, Act.RETRY):
-            with pytest.raises(ConflictError, match=r"waiting at gate promotion .*davy approve shop"):
-                saying(act)()
-        assert record().gate.until(record().decisions) > datetime.now(UTC) + timedelta(seconds=50)  # type: ignore[union-attr]
-        approval.decide(journal_of("shop", "r1"), Choice.APPROVE, by="ann", reason="")
-
-    with people(("gate promotion", acts_at_gate)):
-        assert run(make_service("canary", gates=GATES)).name == Outcome.PROMOTED
-
-
-@pytest.mark.parametrize(
-    ("gates", "by", "why"),
-    [
-        ({}, "mallory", "not among the approvers"),
-        ({"approvers": ["ann", "carol"]}, "carol", "started this release"),
-        ({"approval": "verified"}, "ann", "verified"),
-    ],
-)
-def test_where_there_are_gates_only_who_may_approve_may_let_it_go_on_unjudged(
-    world: World, gates: dict[str, Any], by: str, why: str
-) -> None:
-    del world
-
-    def tries() -> None:
-        for act in (Act.PROMOTE, Act.SKIP):
-            with pytest.raises(InputError, match=why):
-                saying(act, by)()
-        saying(Act.RETRY, by)()
-        acts.ask_for_abort(journal_of("shop", "r1"), by)
-        Watched(journal_of("shop", "r1")).look_once()
-
-    with people(("candidate-5%", tries)):
-        assert run(long_bakes("canary", gates=GATES | gates)).name == Outcome.ABORTED
-    assert [line.key for line in record().all("act")] == ["retry"]
-
-
-def test_an_act_needs_one_more_person_where_nobody_knows_whose_release_it_is(world: World) -> None:
-    del world
-
-    def tries() -> None:
-        with pytest.raises(InputError, match="need two people"):
-            saying(Act.PROMOTE)()
-        say(journal_of("shop", "r1"), Act.ABORT, by="ann")
-        Watched(journal_of("shop", "r1")).look_once()
-
-    with people(("candidate-5%", tries)):
-        assert run(long_bakes("canary", gates=GATES), starter="").name == Outcome.ABORTED
-
-
-def test_what_can_mean_nothing_is_refused_in_words(world: World) -> None:
-    journal = journal_of("shop", "r1")
-    refused: list[str] = []
-    common: dict[str, Any] = {"by": "ann", "held_for": timedelta(seconds=9)}
-
-    def refuses(act: Act, kind: type[Exception] = ConflictError, **more: Any) -> None:  # noqa: ANN401
-        with pytest.raises(kind) as error:
-            say(journal, act, **common | more)
-        refused.append(str(error.value))
-
-    def before_traffic(what: str) -> None:
-        if what.startswith("start shop/candidate") and not refused:
-            refuses(Act.PROMOTE)
-            refuses(Act.SKIP)
-
-    def tries() -> None:
-        refuses(Act.PROMOTE, InputError, by=" ")
-        refuses(Act.HOLD, InputError, held_for=timedelta(0))
-        refuses(Act.HOLD, InputError, held_for=timedelta(days=8))
-        saying(Act.PROMOTE)()
-        for act in (Act.PROMOTE, Act.SKIP, Act.HOLD, Act.RETRY):
-            refuses(act)
-
-    world.on_change = before_traffic
-    with people(("candidate-5%", tries)):
-        assert run(long_bakes("canary")).name == Outcome.PROMOTED
-    for act in Act:
-        refuses(act)
-    assert "nothing was seen of it yet" in refused[0]
-    assert "provision" in refused[1]
-    assert all("promote already said by ann (claimed)" in one for one in refused[5:9])
-    assert all("ended as Promoted" in one for one in refused[9:])
-    assert [line.key for line in record().all("act")] == ["promote"]

@@ -1,94 +1,19 @@
-"""Whole nights on Prefect's real engine: what is released, when, how many at once, and never twice."""
+"""Whole nights on Prefect's real engine: what is released, when, how many at once, and what is told of it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
-from itertools import count
+from datetime import UTC, date, datetime
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
-from zoneinfo import ZoneInfo
 
-import pytest
 from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import State
-from prefect.flow_engine import run_flow
-from prefect.states import Scheduled
 
-from flows.nightly import nightly
-from tasks.domain.errors import ConflictError
-from tasks.domain.nightly import Night, NightlyService
-from tasks.domain.schedule import Schedule
-from tasks.nights.book import NightRecord, nights, open_book, read_night
+from tasks.nights.book import nights
 from tasks.nights.entry import Decision
+from tests.flows.nights import record, run, service
 from tests.rig.carrier import REFUSED, Carrier, carrying
-from tests.rig.engine import start_engine
-
-DAYS = count()
-"""Each test has a day of its own: they share a server, and a version is released once a day."""
-
-
-class Died(BaseException):
-    """The night's process was killed."""
-
-
-@pytest.fixture
-def carrier(home: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Carrier]:
-    start_engine(request)
-    del home
-    monkeypatch.setattr("flows.waves.POLL", 0.02)
-    # A server on SQLite says 503 now and then; it need not be given seconds.
-    monkeypatch.setattr("prefect.client.base.clamped_poisson_interval", lambda *_: 0.05)
-    with carrying("rolling/davy") as made:
-        monkeypatch.setattr("tasks.nightly.find_stable", lambda file: (made.revision(file.service), 2))
-        yield made
-
-
-@pytest.fixture
-def at() -> datetime:
-    """When the test's night begins."""
-    return datetime(2026, 1, 7, 1, 0, tzinfo=UTC) + timedelta(days=next(DAYS))
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path
-
-
-def service(carrier: Carrier, folder: Path, name: str, version: str = "1.1.0", **more: Any) -> NightlyService:  # noqa: ANN401
-    """A service whose users are on 1.0.0, and whose newest version is *version*."""
-    carrier.stable.setdefault(name, "1.0.0")
-    (folder / name).write_text(f"{version}\n")
-    content = {
-        "service": name,
-        "strategy": "rolling",
-        "fleet": {"kind": "local", "command": "serve"},
-        "router": {"kind": "envoy", "port": 8080},
-    }
-    versions = {"kind": "file", "path": str(folder / name)}
-    return NightlyService.model_validate({"service": content, "versions": versions, **more})
-
-
-def run(
-    services: list[NightlyService],
-    at: datetime,
-    schedule: Schedule | None = None,
-    **night: Any,  # noqa: ANN401
-) -> State[None]:
-    """Start a night as Prefect does, for the time that it is scheduled for."""
-    parameters = {
-        "services": [one.model_dump(mode="json") for one in services],
-        "night": Night.model_validate(night).model_dump(mode="json"),
-        "schedule": schedule.model_dump(mode="json") if schedule else None,
-    }
-    with get_client(sync_client=True) as client:
-        made = client.create_flow_run(nightly, parameters=parameters, state=Scheduled(scheduled_time=at))
-    state = run_flow(nightly, flow_run=made, parameters=parameters, return_type="state")
-    assert isinstance(state, State)
-    return state
 
 
 def artifact_of(state: State[None]) -> str:
@@ -97,12 +22,6 @@ def artifact_of(state: State[None]) -> str:
     with get_client(sync_client=True) as client:
         (artifact,) = client.read_artifacts(flow_run_filter=wanted)
     return str(artifact.data)
-
-
-def record() -> NightRecord:
-    """The only night's record."""
-    (path,) = nights().glob("*.json")
-    return read_night(path)
 
 
 def test_what_is_new_is_released_and_the_rest_left_out_with_a_reason(
@@ -175,68 +94,6 @@ def test_nothing_more_is_started_after_so_many_failures_but_what_runs_goes_on(
     assert record().entry("a").message == "a: found no port"
 
 
-def test_a_night_that_is_over_is_not_begun_again(carrier: Carrier, folder: Path, at: datetime) -> None:
-    carrier.ends["b"] = "RolledBack"
-    services = [service(carrier, folder, name) for name in "ab"]
-    first = run(services, at)
-    again = run(services, at)
-    assert (again.name, again.message) == (first.name, first.message)
-    assert carrier.runs() == ["a", "b"]
-
-
-def test_another_night_of_the_same_day_releases_nothing_again(
-    carrier: Carrier, folder: Path, at: datetime
-) -> None:
-    carrier.ends["b"] = REFUSED
-    services = [service(carrier, folder, name) for name in "ab"]
-    run(services, at)
-    later = run(services, at.replace(hour=5))
-    assert carrier.runs() == ["a", "b"], "not even b, which has no journal: its run is the same"
-    assert later.message == f"Night of {at.date()}: 2 services looked at, 0 released, 1 failed, 1 left out."
-
-
-@pytest.mark.parametrize("when", ["asked", "waits"])
-def test_a_night_that_was_killed_goes_on_and_releases_nothing_twice(
-    carrier: Carrier, folder: Path, at: datetime, monkeypatch: pytest.MonkeyPatch, when: str
-) -> None:
-    services = [service(carrier, folder, name) for name in "abcd"]
-    carrier.halted = True
-
-    def die(*_: object) -> None:
-        raise Died
-
-    with monkeypatch.context() as patch:
-        if when == "asked":
-            patch.setattr("flows.waves.Book.put", _dying_put)
-        else:
-            patch.setattr("flows.waves.time", SimpleNamespace(sleep=die))
-        with pytest.raises(Died):
-            run(services, at)
-    assert carrier.runs() == (["a"] if when == "asked" else ["a", "b"])
-    (folder / "c").write_text("9.9.9\n")
-    carrier.halted = False
-    assert run(services, at).is_completed()
-    assert carrier.runs() == ["a", "b", "c", "d"]
-    assert carrier.stable["c"] == "1.1.0", "the night keeps to what it had decided"
-
-
-def _dying_put(book: Any, entry: Any) -> None:  # noqa: ANN401 - as replaced
-    """Be killed after the run was asked for, before that is recorded."""
-    if entry.run:
-        raise Died
-    book.change(entries=tuple(entry if one.service == entry.service else one for one in book.record.entries))
-
-
-def test_two_processes_never_carry_the_same_night(carrier: Carrier, folder: Path, at: datetime) -> None:
-    with open_book(f"{at:%Y-%m-%d-%H%M}", at.date()):
-        state = run([service(carrier, folder, "a")], at)
-    assert state.is_failed()
-    assert "carried on by another process" in str(state.message)
-    with pytest.raises(ConflictError):
-        state.result()
-    assert carrier.runs() == []
-
-
 def test_a_source_that_fails_leaves_its_service_alone_and_is_told(
     carrier: Carrier, folder: Path, at: datetime
 ) -> None:
@@ -280,34 +137,3 @@ def test_a_service_s_own_deployment_comes_first(carrier: Carrier, folder: Path, 
     with carrying("rolling/own") as own:
         assert run([service(carrier, folder, "own")], at).is_completed()
         assert (own.runs(), carrier.runs()) == (["own"], [])
-
-
-@pytest.mark.parametrize(
-    ("times", "name"),
-    [
-        (
-            [datetime(2025, 10, 26, 0, 30, tzinfo=UTC), datetime(2025, 10, 26, 1, 30, tzinfo=UTC)],
-            "2025-10-26-0230",
-        ),
-        ([datetime(2026, 3, 29, 1, 30, tzinfo=UTC)], "2026-03-29-0330"),
-    ],
-    ids=["02:30 twice", "no 02:30"],
-)
-def test_a_night_in_which_clocks_change_releases_once(
-    carrier: Carrier, folder: Path, times: list[datetime], name: str
-) -> None:
-    schedule = Schedule(cron="30 2 * * *", timezone="Europe/Berlin")
-    services = [service(carrier, folder, "a", schedule=schedule), service(carrier, folder, "other")]
-    for at in times:
-        assert run(services, at, schedule=schedule).is_completed()
-    (path,) = nights().glob("*.json")
-    assert path.name.startswith(name)
-    assert record().date == times[0].astimezone(ZoneInfo("Europe/Berlin")).date()
-    assert carrier.runs() == ["a"], "the other service has no such schedule"
-
-
-def test_a_service_that_is_there_twice_is_refused(carrier: Carrier, folder: Path, at: datetime) -> None:
-    one = service(carrier, folder, "a")
-    state = run([one, one], at)
-    assert state.is_failed()
-    assert "services: found 'a', expected each service once" in str(state.message)

@@ -8,12 +8,18 @@ import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 from unittest.mock import patch
 
 import pytest
+from prefect import Flow, get_client
+from prefect.client.schemas.objects import State
+from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.states import Scheduled
 from prefect.testing.utilities import prefect_test_harness
 
 _STARTED = pytest.StashKey[bool]()
@@ -39,6 +45,23 @@ def start_engine(request: pytest.FixtureRequest) -> None:
     stack.enter_context(temporary_settings(updates={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
     request.config.add_cleanup(stack.close)
     request.config.stash[_STARTED] = True
+
+
+def run_as_scheduled(
+    flow: Flow[..., Any], parameters: dict[str, Any], at: datetime | None = None
+) -> State[Any]:
+    """Run a flow on the engine as a runner does.
+
+    Args:
+        at: When it is scheduled for; now where that is None.
+    """
+    with get_client(sync_client=True) as client:
+        made = client.create_flow_run(
+            flow, parameters=parameters, state=Scheduled(scheduled_time=at or datetime.now(UTC))
+        )
+    state = run_flow(flow, flow_run=made, parameters=parameters, return_type="state")
+    assert isinstance(state, State)
+    return state
 
 
 def migrated_database(folders: pytest.TempPathFactory) -> Path:

@@ -8,14 +8,14 @@ from tasks.cluster import Json
 from tasks.cluster.kinds import DESTINATION_RULE, VIRTUAL_SERVICE
 from tasks.fleets.kubernetes_check import NEEDS
 from tests.flows.kubernetes.scene import Scene
+from tests.rig.cluster import roles
 
-NAME = "davy"
+NAME, IDENTITY = "davy", "limited"
 _ALL = (
     *NEEDS,
     (VIRTUAL_SERVICE, "", "get list update"),
     (DESTINATION_RULE, "", "get list create patch delete"),
 )
-_GROUP = "davy-test"
 
 
 def allow(scene: Scene, *, without: tuple[str, str] = ("", "")) -> None:
@@ -24,9 +24,7 @@ def allow(scene: Scene, *, without: tuple[str, str] = ("", "")) -> None:
     Args:
         without: A resource, and the one verb of it that is left out.
     """
-    rights = client.RbacAuthorizationV1Api(scene.plane.api)
-    rights.create_namespaced_role(scene.namespace, _role(without))
-    bind(scene)
+    roles.grant(scene.plane.api, scene.namespace, IDENTITY, _role(without))
 
 
 def restrict(scene: Scene, without: tuple[str, str] = ("", "")) -> None:
@@ -46,11 +44,7 @@ def _role(without: tuple[str, str]) -> Json:
 
 def bind(scene: Scene) -> None:
     """Give the identity the role."""
-    api = "rbac.authorization.k8s.io"
-    subject = {"apiGroup": api, "kind": "Group", "name": _GROUP}
-    body = {"metadata": {"name": NAME}, "subjects": [subject]}
-    body |= {"roleRef": {"apiGroup": api, "kind": "Role", "name": NAME}}
-    client.RbacAuthorizationV1Api(scene.plane.api).create_namespaced_role_binding(scene.namespace, body)
+    roles.bind(scene.plane.api, scene.namespace, IDENTITY, NAME)
 
 
 def unbind(scene: Scene) -> None:

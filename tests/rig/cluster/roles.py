@@ -21,11 +21,19 @@ def roles(*names: str) -> list[dict[str, Any]]:
 
 def allow(api: client.ApiClient, namespace: str, identity: str, *names: str) -> None:
     """Give *identity* the roles in a namespace."""
-    access = client.RbacAuthorizationV1Api(api)
-    group = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": IDENTITIES[identity]}
     for role in roles(*names):
-        name = role["metadata"]["name"]
-        access.create_namespaced_role(namespace, role)
-        ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
-        binding = {"metadata": {"name": name}, "roleRef": ref, "subjects": [group]}
-        access.create_namespaced_role_binding(namespace, binding)
+        grant(api, namespace, identity, role)
+
+
+def grant(api: client.ApiClient, namespace: str, identity: str, role: dict[str, Any]) -> None:
+    """Create a role, and give it to *identity*."""
+    client.RbacAuthorizationV1Api(api).create_namespaced_role(namespace, role)
+    bind(api, namespace, identity, role["metadata"]["name"])
+
+
+def bind(api: client.ApiClient, namespace: str, identity: str, name: str) -> None:
+    """Give *identity* the role of that name, by a binding of the same name."""
+    group = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": IDENTITIES[identity]}
+    ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
+    binding = {"metadata": {"name": name}, "roleRef": ref, "subjects": [group]}
+    client.RbacAuthorizationV1Api(api).create_namespaced_role_binding(namespace, binding)

@@ -1,4 +1,4 @@
-"""A supervisor of the test's own, and a replica that behaves as it is told."""
+"""A supervisor of the test's own, a replica that behaves as it is told, and a shop on Kubernetes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ import pytest
 
 from deployments.supervisor import start_supervisor, stop_supervisor
 from tasks.domain.spec import Canary, ServiceFile
+from tests.rig.cluster.control_plane import ControlPlane
 from tests.rig.cluster.fixtures import cluster, control_plane, crds, kubelet, namespace
+from tests.rig.cluster.kubelet import Kubelet
+from tests.tasks.fleets.on_kubernetes import Shop
 
 __all__ = ["cluster", "control_plane", "crds", "kubelet", "namespace"]
 
@@ -72,6 +75,13 @@ def service(tmp_path: Path) -> Callable[..., ServiceFile]:
         )
 
     return make
+
+
+@pytest.fixture
+def shop(home: Path, control_plane: ControlPlane, kubelet: Kubelet, namespace: str, tmp_path: Path) -> Shop:
+    """It has nothing yet: `Shop.make` makes it."""
+    del home, kubelet
+    return Shop(control_plane, namespace, tmp_path)
 
 
 @pytest.fixture

@@ -6,55 +6,25 @@ import multiprocessing
 import os
 import signal
 import socket
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tasks.domain.errors import LeaseLostError, TransientError, UnhealthyError
+from tasks.domain.errors import TransientError, UnhealthyError
 from tasks.domain.model import Health, Revision, Slot
 from tasks.domain.settings import settings
 from tasks.domain.spec import ServiceFile
 from tasks.fleets.launch import lives
 from tasks.fleets.local import LocalProcesses
 from tasks.fleets.processes import starts
-from tasks.journal import FileLease, take
+from tests.tasks.fleets.local_replicas import BLUE, SOON, Make, lease_of, listening, pid_of, running
 
 pytestmark = pytest.mark.alone
-SOON = timedelta(seconds=60)
-BLUE = Revision("shop", Slot.BLUE, "v1")
-
-Make = Callable[..., ServiceFile]
 Eventually = Callable[..., None]
-
-
-def pid_of(port: int) -> int:
-    return starts(settings().replicas / f"{port}.json")[-1].pid
-
-
-def listening(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def running(fleet: LocalProcesses, revision: Revision = BLUE, replicas: int = 1) -> list[int]:
-    """Deploy and wait; the ports."""
-    with lease_of(revision.service) as lease:
-        fleet.deploy(revision, replicas, lease)
-        fleet.wait_healthy(revision, replicas, SOON)
-    return [replica.port for replica in fleet.observe() if replica.revision == revision]
-
-
-@contextmanager
-def lease_of(service: str) -> Iterator[FileLease]:
-    lease = take(service, f"release-{time.monotonic_ns()}")
-    yield lease
-    lease.release_now()
 
 
 def retired(fleet: LocalProcesses) -> None:
@@ -241,22 +211,6 @@ def test_without_a_supervisor_every_verb_says_how_to_start_it_and_writes_nothing
 
 
 @pytest.mark.usefixtures("supervisor")
-def test_a_carrier_that_lost_its_lease_changes_nothing(service: Make) -> None:
-    fleet = LocalProcesses(service())
-    lost = take("shop", "release-1")
-    fleet.deploy(BLUE, 2, lost)
-    fleet.wait_healthy(BLUE, 2, SOON)
-    before = fleet.observe()
-    newer = take("shop", "release-1", over=True)
-    with pytest.raises(LeaseLostError):
-        fleet.deploy(BLUE, 3, lost)
-    with pytest.raises(LeaseLostError):
-        fleet.retire(BLUE, lost)
-    newer.release_now()
-    assert fleet.observe() == before
-
-
-@pytest.mark.usefixtures("supervisor")
 def test_ports_in_use_are_not_given_and_running_out_of_them_is_said(
     service: Make, monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]
 ) -> None:
@@ -268,34 +222,3 @@ def test_ports_in_use_are_not_given_and_running_out_of_them_is_said(
         with pytest.raises(TransientError, match=f"no free port from {taken} to {taken}"):
             fleet.deploy(BLUE, 1, lease)
         assert fleet.observe() == ()
-
-
-class LeaseLostMeanwhile:
-    """A lease that is lost after so many checks."""
-
-    epoch, release = 1, "release-1"
-
-    def __init__(self, checks: int) -> None:
-        self.left = checks
-
-    def check(self) -> None:
-        """Raise, once it is lost."""
-        self.left -= 1
-        if self.left < 0:
-            raise LeaseLostError
-
-
-@pytest.mark.usefixtures("supervisor")
-def test_a_lease_lost_halfway_stops_the_very_next_change(service: Make) -> None:
-    fleet = LocalProcesses(service())
-    ports = running(fleet, replicas=2)
-    pids = [pid_of(port) for port in ports]
-    with pytest.raises(LeaseLostError):
-        fleet.retire(BLUE, LeaseLostMeanwhile(checks=1))
-    assert all(map(listening, ports))
-
-    running(fleet, replicas=2)  # whoever holds the lease takes them as they are
-    assert [pid_of(port) for port in ports] == pids
-    with pytest.raises(LeaseLostError):
-        fleet.deploy(BLUE, 3, LeaseLostMeanwhile(checks=2))
-    assert [r.health for r in fleet.observe()] == [Health.HEALTHY, Health.HEALTHY, Health.STARTING]

@@ -13,8 +13,19 @@ from tasks.routers.envoy import Envoy
 from tests.rig.cluster.fixtures import cluster, control_plane, crds, namespace
 from tests.tasks.routers.borrowing import borrowed, quick, stage
 from tests.tasks.routers.rig import Proxy, Replicas, Shop, service_of
+from tests.tasks.routers.selecting import exclusive, shared
 
-__all__ = ["borrowed", "cluster", "control_plane", "crds", "namespace", "quick", "stage"]
+__all__ = [
+    "borrowed",
+    "cluster",
+    "control_plane",
+    "crds",
+    "exclusive",
+    "namespace",
+    "quick",
+    "shared",
+    "stage",
+]
 
 
 @pytest.fixture

@@ -2,108 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import count
-from pathlib import Path
-
 import pytest
 
 from tasks.cluster.cluster import Json, annotations_of
-from tasks.cluster.kinds import POD, SERVICE
+from tasks.cluster.kinds import SERVICE
 from tasks.cluster.labels import Marks
-from tasks.domain.errors import InputError, LeaseLostError, PermanentError
-from tasks.domain.model import Match, Slot, Split, Traffic
-from tasks.journal import FileLease, take
+from tasks.domain.errors import InputError, PermanentError
+from tasks.domain.model import Match, Split, Traffic
 from tasks.routers.replicas import Replicas
 from tests.rig.cluster.control_plane import Cluster as Api
-from tests.tasks.routers.by_hand import OWN, Shop, labels_of_pods, plain
-from tests.tasks.routers.crashes import DiedError, dying, meanwhile
-
-BLUE, GREEN, CANDIDATE, BASELINE = Slot
-ROUTER = {"kind": "replicas"}
-SHARED = {"app": "shop"}
-ALL_BLUE = Traffic(Split.all_to(BLUE))
-
-
-def to(share: int, new: Slot = CANDIDATE, **others: int) -> Traffic:
-    shares = {Slot(slot): other for slot, other in others.items()}
-    return Traffic(Split({BLUE: 10_000 - share - sum(shares.values()), new: share} | shares), preview=new)
-
-
-@dataclass
-class Stage:
-    """Three pods of blue at rest; nothing else runs."""
-
-    shop: Shop
-    lease: FileLease
-    original: Json
-
-    @property
-    def router(self) -> Replicas:
-        """A router, as a new process would have it."""
-        return self.opened()
-
-    @property
-    def users(self) -> Json:
-        """The users' Service."""
-        return self.shop.world.need(SERVICE, "shop")
-
-    @property
-    def behind(self) -> dict[Slot, int]:
-        """How many pods of each slot are among its endpoints."""
-        slots = {
-            pod["status"]["podIP"]: slot
-            for slot in Slot
-            for pod in self.shop.world.list(POD, labels_of_pods(slot))
-            if "podIP" in pod["status"]
-        }
-        found = [slots[one.host] for one in self.router.services.endpoints("shop")]
-        return {slot: found.count(slot) for slot in Slot if slot in found}
-
-    def opened(self, **parts: object) -> Replicas:
-        """A router for a file with these parts."""
-        return Replicas(self.shop.file(ROUTER, **parts))
-
-    def write(self, traffic: Traffic) -> dict[Slot, int]:
-        """The shares that are really served then; live is what was asked for."""
-        served = self.router.write(traffic, self.lease)
-        assert self.router.live() == traffic.split
-        assert served.shares.keys() == self.behind.keys() - {BASELINE} | traffic.split.shares.keys()
-        return dict(served.shares)
-
-
-def select(shop: Shop, selector: dict[str, str]) -> None:
-    """Somebody has the users' Service select something."""
-
-    def edited(found: Json) -> Json:
-        found["spec"]["selector"] = dict(selector)
-        return found
-
-    shop.world.change(SERVICE, "shop", edited)
-
-
-def staged(cluster: Api, namespace: str, selector: dict[str, str]) -> Iterator[Stage]:
-    shop = Shop(cluster, namespace)
-    select(shop, selector)
-    shop.deploy(BLUE, pods=3)
-    lease = take("shop", "first")
-    yield Stage(shop, lease, shop.world.need(SERVICE, "shop"))
-    lease.release_now()
-
-
-@pytest.fixture
-def shared(cluster: Api, namespace: str, home: Path) -> Iterator[Stage]:
-    """The Service selects the pods of all slots by itself."""
-    del home
-    yield from staged(cluster, namespace, SHARED)
-
-
-@pytest.fixture
-def exclusive(cluster: Api, namespace: str, home: Path) -> Iterator[Stage]:
-    """The Service selects the pods of one colour by itself."""
-    del home
-    yield from staged(cluster, namespace, OWN)
+from tests.tasks.routers.by_hand import Shop, plain
+from tests.tasks.routers.selecting import (
+    ALL_BLUE,
+    BASELINE,
+    BLUE,
+    CANDIDATE,
+    GREEN,
+    ROUTER,
+    SHARED,
+    Stage,
+    select,
+    to,
+)
 
 
 def test_from_registering_on_pods_of_other_slots_get_nothing_until_they_are_asked_to(shared: Stage) -> None:
@@ -269,76 +189,6 @@ def test_an_annotation_that_cannot_be_read_is_no_split(shared: Stage) -> None:
 
     shared.shop.world.change(SERVICE, "shop", edited)
     assert shared.router.live() == Split.all_to(BLUE)
-
-
-def test_a_carrier_may_die_before_any_change_and_what_it_repeats_ends_the_same(shared: Stage) -> None:
-    shared.shop.deploy(CANDIDATE)
-    died = 0
-    for traffic in (ALL_BLUE, to(500), Traffic(Split.all_to(CANDIDATE)), ALL_BLUE, None):
-        if traffic is None:
-            shared.shop.end(CANDIDATE)
-        for changes in count(1):
-            router = shared.router
-            try:
-                with dying(router.cluster, changes):
-                    router.write(traffic, shared.lease) if traffic else router.give_back(shared.lease)
-            except DiedError:
-                died += 1
-                continue
-            break
-        assert shared.router.live() == (traffic or ALL_BLUE).split
-    assert died == 5
-    assert plain(shared.users) == plain(shared.original)
-
-
-def test_somebody_elses_writes_are_read_before_ours(shared: Stage) -> None:
-    shared.shop.deploy(CANDIDATE)
-
-    def touched(found: Json) -> Json:
-        found["metadata"]["labels"] = {"touched": "yes"}
-        return found
-
-    router = shared.router
-    with meanwhile(router.cluster, "replace", lambda: shared.shop.world.change(SERVICE, "shop", touched)):
-        router.write(to(500), shared.lease)
-    assert router.live() == to(500).split
-    assert shared.users["metadata"]["labels"] == {"touched": "yes"}
-
-
-def test_an_older_epoch_can_change_nothing(shared: Stage) -> None:
-    first = shared.lease
-    shared.shop.deploy(CANDIDATE)
-    shared.write(to(500))
-    shared.lease = take("shop", "first", over=True)
-    shared.write(ALL_BLUE)
-
-    class Stale:
-        epoch, release = first.epoch, first.release
-
-        def check(self) -> None:
-            """It believes that it holds it."""
-
-    before = shared.users
-    for act in (
-        lambda: shared.router.write(to(500), Stale()),
-        lambda: shared.router.give_back(Stale()),
-    ):
-        with pytest.raises(LeaseLostError):
-            act()
-    assert shared.users == before
-
-
-def test_a_carrier_that_froze_right_before_its_write_changes_nothing(shared: Stage) -> None:
-    shared.shop.deploy(CANDIDATE)
-    router, first = shared.router, shared.lease
-
-    def overtaken() -> None:
-        shared.lease = take("shop", "first", over=True)
-        shared.write(ALL_BLUE)
-
-    with meanwhile(router.cluster, "replace", overtaken), pytest.raises(LeaseLostError):
-        router.write(to(500), first)
-    assert router.live() == Split.all_to(BLUE)
 
 
 def test_what_a_release_will_change_is_shown_and_not_done(shared: Stage) -> None:
