@@ -36,6 +36,7 @@ NEW = "2.0"
 OWN: dict[str, dict[str, Any]] = {
     "pool-good": {},
     "pool-cancelled": {"steps": [{"share": 20, "bake": "60s"}]},
+    "pool-evicted": {"steps": [{"share": 20, "bake": "10s"}], "on_crash": "resume"},
 }
 """By service: what of its file is not as usual."""
 BACK_WITHIN = 30
@@ -132,7 +133,7 @@ def scene(
 
 
 def play(pool: Pool, stage: Stage) -> dict[str, Told]:
-    """Start every release, cancel one while it bakes, and see both to their ends."""
+    """Start every release, cancel one and evict another while they bake, and see all to their ends."""
     runs = {name: pool.start(name, NEW) for name in OWN}
 
     def disturb(name: str) -> tuple[Seen, float]:
@@ -140,6 +141,8 @@ def play(pool: Pool, stage: Stage) -> dict[str, Told]:
         seen, now = pool.see(runs[name]), time.time()
         if name == "pool-cancelled":
             pool.cancel(runs[name])
+        if name == "pool-evicted":
+            pool.cluster.evict(seen.pod)
         return seen, now
 
     with ThreadPoolExecutor(len(OWN)) as threads:
@@ -173,6 +176,12 @@ def cancelled(scene: Scene) -> Told:
     return scene.told["pool-cancelled"]
 
 
+@pytest.fixture
+def evicted(scene: Scene) -> Told:
+    """The one whose pod was evicted while it baked."""
+    return scene.told["pool-evicted"]
+
+
 @pytest.fixture(params=OWN)
 def each(scene: Scene, request: pytest.FixtureRequest) -> Told:
     """Each of them."""
@@ -195,15 +204,17 @@ def test_nobody_noticed(each: Told) -> None:
     assert properties.unpromised_shares(each.story.plateaus, promises(each.story.content), whole=whole) == []
 
 
-def test_the_pod_of_one_job_carried_it(each: Told) -> None:
-    (job,), (pod,) = each.jobs, each.pods
-    assert each.run["infrastructure_pid"] == f"{NAMESPACE}:{job['metadata']['name']}"
+@pytest.mark.parametrize("name", ["pool-good", "pool-cancelled"])
+def test_the_pod_of_one_job_carried_it(scene: Scene, name: str) -> None:
+    told = scene.told[name]
+    (job,), (pod,) = told.jobs, told.pods
+    assert told.run["infrastructure_pid"] == f"{NAMESPACE}:{job['metadata']['name']}"
     assert pod["metadata"]["labels"]["job-name"] == job["metadata"]["name"]
-    assert (each.baking.pod["metadata"]["uid"], each.baking.pod["status"]["phase"]) == (
+    assert (told.baking.pod["metadata"]["uid"], told.baking.pod["status"]["phase"]) == (
         pod["metadata"]["uid"],
         "Running",
     )
-    assert each.baking.flow_run == each.run["id"]
+    assert told.baking.flow_run == told.run["id"]
 
 
 def test_the_jobs_pod_has_succeeded(good: Told) -> None:
@@ -230,6 +241,17 @@ def test_nothing_of_a_cancelled_runs_pod_is_left_and_no_other_one_begins_it_agai
     assert [one for one in cancelled.baking.processes if one.is_running()] == []
     assert cancelled.run["run_count"] == 1
     assert [job["status"].get("active") for job in cancelled.jobs] == [None]
+
+
+def test_an_evicted_release_is_carried_on_by_whichever_pod_comes_first(evicted: Told) -> None:
+    """Prefect makes another Job, and Kubernetes 1.20 another pod of the first one, too: the lease lets one of them in."""
+    assert (evicted.run["state"]["name"], str(evicted.record.outcome)) == ("Promoted", "Promoted")
+    assert evicted.baking.pod["metadata"]["uid"] not in [pod["metadata"]["uid"] for pod in evicted.pods]
+    assert [one for one in evicted.baking.processes if one.is_running()] == []
+    assert evicted.pods[-1]["status"]["phase"] == "Succeeded"
+    changes = [line.key for line in evicted.record.all("outcome") if line.key.startswith("shift-traffic-")]
+    assert changes == ["shift-traffic-candidate-20%", "shift-traffic-green-100%"]
+    assert [*evicted.story.censuses[-1].versions.values()] == [NEW] * evicted.story.content["replicas"]
 
 
 def test_jobs_name_the_secret_and_do_not_have_its_text(scene: Scene, each: Told) -> None:

@@ -73,6 +73,10 @@ class WorkPool:
         found = self._core.list_namespaced_pod(NAMESPACE, label_selector=_of(run))
         return self._plain(found.items)
 
+    def evict(self, pod: Json) -> None:
+        """Delete a pod as the drain of its node does, with the time that it has to end."""
+        self._core.delete_namespaced_pod(pod["metadata"]["name"], NAMESPACE)
+
     def _plain(self, found: Sequence[object]) -> Sequence[Json]:
         content: list[Json] = self._plane.api.sanitize_for_serialization(found)
         return sorted(content, key=lambda one: str(one["metadata"]["creationTimestamp"]))
@@ -184,8 +188,7 @@ class Pool:
 
     def _at_rest(self, run: str) -> bool:
         phases = {pod["status"]["phase"] for pod in self.cluster.pods(run)}
-        active = [job for job in self.cluster.jobs(run) if job["status"].get("active")]
-        return phases <= {"Succeeded", "Failed"} and not active
+        return phases <= {"Succeeded", "Failed"} and all(map(_is_over, self.cluster.jobs(run)))
 
     def log(self, pod: Json) -> str:
         """What a pod wrote."""
@@ -206,6 +209,12 @@ class Pool:
         answer = await_that(answered, 90, f"an answer to {path}").raise_for_status()
         content: Json = answer.json() if answer.content else {}
         return content
+
+
+def _is_over(job: Json) -> bool:
+    """Also one that Kubernetes 1.20 shows as active for ever: that it was complete is what it saw last."""
+    status = job["status"]
+    return not status.get("active") or bool(status.get("conditions"))
 
 
 def _of(run: str) -> str:
