@@ -146,6 +146,7 @@ def test_replicas_can_start_together_on_a_new_database(start: Start) -> None:
     assert [replica.process.poll() for replica in replicas] == [None] * 6
 
 
+@pytest.mark.alone
 def test_good_replicas_fail_nobody_at_300_requests_a_second(
     start: Start, database: Path, tmp_path: Path
 ) -> None:
