@@ -35,7 +35,7 @@ from tasks.domain.model import Outcome, Split
 from tasks.domain.settings import settings
 from tasks.domain.spec import ServiceFile
 from tasks.drift import handle_split
-from tasks.journal import Journal, journal_of
+from tasks.journal import Journal, journal_of, read_lease
 from tasks.opening import open_release
 from tasks.provision import clear_leftovers, provision, register
 from tasks.record import Record
@@ -83,14 +83,14 @@ def carry_out(
     journal = journal_of(service.service, release_id)
     if journal.exists():
         refuse_other(Record.read(journal), version)
-        if Record.read(journal).ended:
-            return ended(journal)
     try:
         carrier = resume(journal) if journal.exists() else begin(release_id, kind, service, version, starter)
     except SupersededError as error:
         return Cancelled(name=Outcome.SUPERSEDED, message=str(error))
     except WithdrawnError as error:
         return Cancelled(name=Outcome.ABORTED, message=str(error))
+    if carrier is None:
+        return ended(journal)
     carrier.write("run", id=str(flow_run.id))
     if word := carrier.record.reverting:
         go_back(carrier, PermanentError(word.data["reason"]))
@@ -119,9 +119,19 @@ def refuse_other(record: Record, version: str) -> None:
         raise InputError("release", record.release, expected)
 
 
-def begin(release_id: str, kind: str, service: ServiceFile, version: str, starter: str) -> Carrier:
-    """Open the release."""
-    return patiently(lambda: open_release(release_id, kind, service, version, starter))
+def begin(release_id: str, kind: str, service: ServiceFile, version: str, starter: str) -> Carrier | None:
+    """Open the release; where another process of this run opens it meanwhile, `resume` it."""
+    journal = journal_of(service.service, release_id)
+    while True:
+        try:
+            return patiently(lambda: open_release(release_id, kind, service, version, starter))
+        except ConflictError:
+            time.sleep(1)  # by then the other process shows in the lease, if it is one of this run
+            if journal.exists():
+                return resume(journal)
+            held = read_lease(service.service)
+            if not (held and held.alive and held.release == release_id):
+                raise
 
 
 def patiently(act: Callable[[], R]) -> R:
@@ -140,20 +150,23 @@ def patiently(act: Callable[[], R]) -> R:
             time.sleep(1)
 
 
-def resume(journal: Journal) -> Carrier:
-    """Take over a release whose carrier is gone, as soon as its lease has expired.
+def resume(journal: Journal) -> Carrier | None:
+    """Take over a release whose carrier is gone, as soon as its lease has expired; None once it has ended.
+
+    While another process of this same run carries it, this one stands by: infrastructure may begin a run twice.
 
     Raises:
-        ConflictError: Its carrier is alive; not retried.
+        ConflictError: Its carrier is alive, and of another run; not retried.
     """
     deadline = time.monotonic() + 2 * settings().lease_ttl.total_seconds()
-    while True:
+    while not (record := Record.read(journal)).ended:
         try:
             return Carrier.resume(journal, by=f"flow run {flow_run.id}")
         except ConflictError:
-            if time.monotonic() > deadline:
+            if record.run != str(flow_run.id) and time.monotonic() > deadline:
                 raise
             time.sleep(1)
+    return None
 
 
 def hold_against_journal(carrier: Carrier) -> None:

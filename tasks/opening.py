@@ -14,7 +14,7 @@ from tasks.journal import FileLease, journal_of, read_lease, take
 from tasks.record import Opening, Record
 from tasks.release import Carrier, Release
 from tasks.routers import open_router
-from tasks.turns import LOOK_BACK, await_turn, recent, refuse_second
+from tasks.turns import LOOK_BACK, await_turn, recent, refuse_begun, refuse_second
 
 TIDYING = timedelta(seconds=60)
 """How long clearing away after the last release may take."""
@@ -27,7 +27,8 @@ def open_release(release: str, kind: str, service: ServiceFile, version: str, st
         kind: The flow that carries it: a strategy's name, or ``rollback``.
 
     Raises:
-        ConflictError: Another release of the service is under way, and ``on_conflict`` is ``reject``; not retried.
+        ConflictError: Another release of the service is under way, and ``on_conflict`` is ``reject``, or another
+            process has begun this one; not retried.
         SupersededError: A newer release waits for its turn, too; not retried.
         WithdrawnError: It was cancelled while it waited for its turn; not retried.
         InputError: The version is stable already, or not a version, or a step is too weak; not retried.
@@ -36,6 +37,7 @@ def open_release(release: str, kind: str, service: ServiceFile, version: str, st
     await_turn(service, release, version)
     lease = take_patiently(service.service, release)
     try:
+        refuse_begun(service.service, release)
         refuse_second(service.service)
         stable, replicas = find_stable(service)
         check_version(version, stable)

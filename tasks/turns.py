@@ -32,7 +32,8 @@ def await_turn(service: ServiceFile, release: str, version: str) -> None:
     ``queue`` waits, ``supersede`` has the one under way taken back first; either gives way to a newer one that waits.
 
     Raises:
-        ConflictError: One is under way, and ``on_conflict`` is ``reject``, or one is frozen; not retried.
+        ConflictError: One is under way, and ``on_conflict`` is ``reject``, or one is frozen, or another process has
+            begun this one meanwhile; not retried.
         SupersededError: A newer release waits, too; not retried.
         WithdrawnError: It was withdrawn meanwhile; not retried.
     """
@@ -42,10 +43,22 @@ def await_turn(service: ServiceFile, release: str, version: str) -> None:
     with Place(service.service, release, version) as place:
         place.give_way()
         while (other := under_way(service.service)) is not None:
+            refuse_begun(service.service, release)
             if service.on_conflict == "supersede" and not (other.abort_asked or other.reverting):
                 supersede(other, release, version)
             time.sleep(POLL)
             place.give_way()
+
+
+def refuse_begun(service: str, release: str) -> None:
+    """Make sure that no other process has begun this release: infrastructure may start a run twice.
+
+    Raises:
+        ConflictError: One has; not retried.
+    """
+    if journal_of(service, release).exists():
+        msg = f"{service}: found release {release} begun by another process, expected it to begin here"
+        raise ConflictError(msg)
 
 
 def supersede(record: Record, release: str, version: str) -> None:
@@ -75,7 +88,8 @@ def withdraw(service: str, release: str) -> bool:
 class Place:
     """A release's place among those that wait for a service: a file, locked for as long as it waits.
 
-    The lock goes with the process, so that nobody gives way to one that is dead.
+    It is there whole and locked, or not at all. The lock goes with the process, so that nobody gives way to one that
+    is dead. A second process of the same release stands by until the first one waits no more.
     """
 
     def __init__(self, service: str, release: str, version: str) -> None:
@@ -85,10 +99,23 @@ class Place:
 
     def __enter__(self) -> Self:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+        new = self._path.with_suffix(f".{self._line['at']}")
+        self._descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         os.write(self._descriptor, json.dumps(self._line).encode())
+        try:
+            while not self._is_taken(new):
+                time.sleep(POLL)
+        finally:
+            new.unlink()
         return self
+
+    def _is_taken(self, new: Path) -> bool:
+        """Put the file in its place, unless another process of this release waits there."""
+        with suppress(FileExistsError):
+            self._path.hardlink_to(new)
+            return True
+        return _waiting(self._path) is None and self._is_taken(new)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

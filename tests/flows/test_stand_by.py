@@ -1,0 +1,126 @@
+"""A run that infrastructure begins twice: the second process stands by, and never fails a release that goes well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+from prefect.client.schemas.objects import State
+
+from tasks.domain.errors import ConflictError
+from tasks.domain.model import Outcome
+from tasks.domain.settings import settings
+from tasks.journal import journal_of
+from tasks.record import Record
+from tests.rig.bare import run
+from tests.rig.fakes import make_service
+from tests.rig.stack import await_that
+from tests.rig.world import Died, World
+
+Start = Callable[..., Future[State[None]]]
+BAKING = "bake-green-100%-1"
+
+
+def record() -> Record:
+    return Record.read(journal_of("shop", "r1"))
+
+
+def carriers() -> int:
+    """How often the release was taken over."""
+    return len(record().all("carried"))
+
+
+def is_baking() -> bool:
+    return journal_of("shop", "r1").exists() and record().first("intent", BAKING) is not None
+
+
+@pytest.fixture
+def start(world: World) -> Iterator[Start]:
+    """Starts a process of the release, as a thread."""
+    del world
+    with ThreadPoolExecutor() as threads:
+        yield lambda version="v2", release="r1", **more: threads.submit(
+            run, make_service("blue-green", **more), version, release
+        )
+
+
+def of_run(monkeypatch: pytest.MonkeyPatch, run_id: str) -> None:
+    """What comes now is of this flow run."""
+    monkeypatch.setattr("flows.carry.flow_run", SimpleNamespace(id=run_id))
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A lease is given up on after four seconds, before the bakes here have ended."""
+    monkeypatch.setenv("DAVY_LEASE_TTL", "2s")
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+@pytest.mark.usefixtures("soon")
+def test_the_second_process_of_a_run_ends_as_the_first_one_did(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_run(monkeypatch, "a")
+    first = start(watch="6s")
+    await_that(is_baking)
+    second = start(watch="6s")
+    assert [one.result(20).name for one in (first, second)] == [Outcome.PROMOTED] * 2
+    assert carriers() == 0
+
+
+@pytest.mark.usefixtures("soon")
+def test_another_run_is_refused_while_the_first_one_lives(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_run(monkeypatch, "a")
+    first = start(watch="6s")
+    await_that(is_baking)
+    of_run(monkeypatch, "b")
+    with pytest.raises(ConflictError, match="r1"):
+        start(watch="6s").result(20)
+    assert first.result(20).name == Outcome.PROMOTED
+
+
+def test_the_second_process_takes_over_from_one_that_died(
+    world: World, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_run(monkeypatch, "a")
+    first = start(watch="3s")
+    await_that(is_baking)
+    second = start(watch="3s")
+    world.dead = True
+    with pytest.raises(Died):
+        first.result(20)
+    world.revive()
+    assert second.result(20).name == Outcome.PROMOTED
+    assert carriers() == 1
+
+
+@pytest.mark.parametrize("on_conflict", ["reject", "queue", "supersede"])
+@pytest.mark.usefixtures("soon")
+def test_two_processes_that_begin_a_run_at_once_open_one_release(
+    start: Start, monkeypatch: pytest.MonkeyPatch, on_conflict: str
+) -> None:
+    of_run(monkeypatch, "a")
+    both = [start(watch="1s", on_conflict=on_conflict) for _ in range(2)]
+    assert [one.result(30).name for one in both] == [Outcome.PROMOTED] * 2
+    assert len(record().all("opened")) == 1
+    assert (record().all("abort"), record().reverting) == ([], None)
+
+
+def test_one_that_waits_for_its_turn_twice_begins_once_and_is_not_superseded_by_itself(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_run(monkeypatch, "other")
+    before = start(release="r0", version="v3", watch="2s")
+    await_that(journal_of("shop", "r0").exists)
+    of_run(monkeypatch, "a")
+    both = [start(watch="1s", on_conflict="queue") for _ in range(2)]
+    assert before.result(30).name == Outcome.PROMOTED
+    assert [one.result(30).name for one in both] == [Outcome.PROMOTED] * 2
+    assert len(record().all("opened")) == 1
+    assert list((settings().root / "queue" / "shop").iterdir()) == []
