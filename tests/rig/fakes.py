@@ -51,7 +51,8 @@ class FakeFleet:
         """See `Fleet.observe`."""
         if self.world.dead:
             raise Died("observe")
-        everything = [r for replicas in self.world.running.values() for r in replicas]
+        there = list(self.world.running.values())  # at once: other threads start and stop meanwhile
+        everything = [r for replicas in there for r in replicas]
         return tuple(sorted(everything, key=lambda r: (r.revision, r.number)))
 
     def deploy(self, revision: Revision, replicas: int, lease: Lease) -> None:
