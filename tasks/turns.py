@@ -104,24 +104,31 @@ class Place:
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         os.write(self._descriptor, json.dumps(self._line).encode())
         try:
-            while not self._is_taken(new):
+            while not self._take(new):
                 time.sleep(POLL)
         finally:
             new.unlink()
         return self
 
-    def _is_taken(self, new: Path) -> bool:
-        """Put the file in its place, unless another process of this release waits there."""
+    def _take(self, new: Path) -> bool:
+        """Put the file in its place; not while another process of this release waits there."""
+        _waiting(self._path)  # clears away what a dead one left
         with suppress(FileExistsError):
             self._path.hardlink_to(new)
             return True
-        return _waiting(self._path) is None and self._is_taken(new)
+        return False
+
+    def _is_held(self) -> bool:
+        """Whether the file in the place is this process's own."""
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(self._descriptor), self._path.stat())
+        return False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(FileNotFoundError):
-            self._path.unlink()
+        if self._is_held():
+            self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
 
     def give_way(self) -> None:
@@ -131,7 +138,7 @@ class Place:
             SupersededError: A newer one waits, too; not retried.
             WithdrawnError: It was withdrawn; not retried.
         """
-        if not self._path.exists():
+        if not self._is_held():
             msg = "cancelled while it waited for its turn; nothing was touched"
             raise WithdrawnError(msg)
         for path in self._path.parent.glob("*.json"):
@@ -168,8 +175,7 @@ def _waiting(path: Path) -> Waiting | None:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return Waiting(**json.loads(file.read()))
-        if file.read():  # written under the lock, so whoever waited there is dead
-            path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)  # locked as soon as it is there, so whoever waited there is dead
     return None
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from prefect.client.schemas.objects import State
 
-from tasks.domain.errors import ConflictError
+from tasks.domain.errors import ConflictError, WithdrawnError
 from tasks.domain.model import Outcome
 from tasks.domain.settings import settings
 from tasks.journal import journal_of
 from tasks.record import Record
+from tasks.turns import Place, withdraw
 from tests.rig.bare import run
 from tests.rig.fakes import make_service
 from tests.rig.stack import await_that
@@ -112,9 +114,7 @@ def test_two_processes_that_begin_a_run_at_once_open_one_release(
     assert (record().all("abort"), record().reverting) == ([], None)
 
 
-def test_one_that_waits_for_its_turn_twice_begins_once_and_is_not_superseded_by_itself(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_that_waits_for_its_turn_twice_begins_once(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     of_run(monkeypatch, "other")
     before = start(release="r0", version="v3", watch="2s")
     await_that(journal_of("shop", "r0").exists)
@@ -124,3 +124,22 @@ def test_one_that_waits_for_its_turn_twice_begins_once_and_is_not_superseded_by_
     assert [one.result(30).name for one in both] == [Outcome.PROMOTED] * 2
     assert len(record().all("opened")) == 1
     assert list((settings().root / "queue" / "shop").iterdir()) == []
+
+
+def test_a_place_that_was_withdrawn_is_not_held_by_the_process_that_comes_after(home: Path) -> None:
+    del home
+    with Place("shop", "r1", "v2") as first:
+        assert withdraw("shop", "r1")
+        with Place("shop", "r1", "v2") as second:
+            with pytest.raises(WithdrawnError):
+                first.give_way()
+            second.give_way()
+
+
+def test_a_place_that_a_dead_process_left_is_taken(home: Path) -> None:
+    left = home / "queue" / "shop" / "r1.json"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    with Place("shop", "r1", "v2") as place:
+        place.give_way()
+    assert list(left.parent.iterdir()) == []

@@ -201,12 +201,7 @@ class Pool:
         return Record.read(Journal(file))
 
     def _ask(self, method: str, path: str, body: object = None) -> Json:
-        def answered() -> httpx.Response | None:
-            """With SQLite the server sometimes says that it is busy, and has done nothing then."""
-            answer = httpx.request(method, f"{self.api}/{path}", json=body, timeout=60)
-            return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer
-
-        answer = await_that(answered, 90, f"an answer to {path}").raise_for_status()
+        answer = httpx.request(method, f"{self.api}/{path}", json=body, timeout=60).raise_for_status()
         content: Json = answer.json() if answer.content else {}
         return content
 
