@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateName
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.responses import SetStateStatus
+from prefect.exceptions import PrefectHTTPStatusError
 
 from tasks import approval
 from tasks.domain.gates import Choice
@@ -46,15 +48,16 @@ def record() -> Record:
 
 
 def waiting(client: SyncPrefectClient, *, before: str = "") -> FlowRun:
-    """The run that shows a form, once it does: another form than *before*."""
+    """The run that shows a form, once it does: another form than *before*.
+
+    Prefect pauses the run first and then saves what the form shows, its text last.
+    """
     paused = FlowRunFilter(state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Paused"])))
     end = time.monotonic() + WITHIN
     while time.monotonic() < end:
-        shown = [
-            run for run in client.read_flow_runs(flow_run_filter=paused) if form_of(run) not in ("", before)
-        ]
-        if shown:
-            return shown[0]
+        for run in client.read_flow_runs(flow_run_filter=paused):
+            if form_of(run) not in ("", before) and text_of(client, run):
+                return run
         time.sleep(0.1)
     msg = "no form was shown"
     raise AssertionError(msg)
@@ -63,6 +66,17 @@ def waiting(client: SyncPrefectClient, *, before: str = "") -> FlowRun:
 def form_of(run: FlowRun) -> str:
     keyset = run.state.state_details.run_input_keyset if run.state else None
     return keyset["response"] if keyset else ""
+
+
+def text_of(client: SyncPrefectClient, run: FlowRun) -> str:
+    """What the form says above its fields; empty while it says nothing yet."""
+    keyset = run.state.state_details.run_input_keyset if run.state else None
+    try:
+        return client.read_flow_run_input(run.id, keyset["description"]) if keyset else ""
+    except PrefectHTTPStatusError as missing:
+        if missing.response.status_code != HTTPStatus.NOT_FOUND:
+            raise
+        return ""
 
 
 def answer(client: SyncPrefectClient, run: FlowRun, **said: object) -> SetStateStatus:
@@ -88,8 +102,7 @@ def test_who_is_no_approver_sees_the_form_again_and_an_approver_lets_it_go_on(
 def test_the_form_shows_what_is_asked_and_by_whom_it_may_be_answered(running: Future[State[Any]]) -> None:
     with get_client(sync_client=True) as client:
         run = waiting(client)
-        keyset = run.state.state_details.run_input_keyset if run.state else {}
-        text = client.read_flow_run_input(run.id, keyset["description"])  # type: ignore[index]
+        text = text_of(client, run)
         assert "shop v2 in place of v1 waits for approval before all traffic" in text
         assert "ann, bob" in text
         answer(client, run, decision="reject", reason="no")

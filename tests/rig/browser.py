@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -145,10 +146,16 @@ class Ui:
         await_that(lambda: self._gate(run, point), within=150, what=f"form of gate {point}")
 
     def _gate(self, run: str, point: str) -> bool:
-        """Whether the gate's form is there."""
+        """Whether the gate's form is there: Prefect pauses the run first, and saves the form's text last."""
         body = {"flow_runs": {"parent_flow_run_id": {"any_": [run]}, "state": {"type": {"any_": ["PAUSED"]}}}}
         found = httpx.post(f"{self.base}/api/flow_runs/filter", json=body, timeout=30).raise_for_status()
-        return any(gate["name"] == f"gate-{point}" for gate in found.json())
+        return any(self._has_form(gate) for gate in found.json() if gate["name"] == f"gate-{point}")
+
+    def _has_form(self, gate: dict[str, Any]) -> bool:
+        """Whether what the form shows is saved."""
+        text = gate["state"]["state_details"]["run_input_keyset"]["description"]
+        got = httpx.get(f"{self.base}/api/flow_runs/{gate['id']}/input/{text}", timeout=30)
+        return got.is_success
 
     def _id(self, deployment: str) -> str:
         url = f"{self.base}/api/deployments/name/{deployment}"
