@@ -79,7 +79,7 @@ def carry_out(
     """
     outlive_runner()
     service = changed(service, changes)
-    release_id = release_id or f"{service.service}-{str(flow_run.id)[:8]}"
+    release_id = release_id or id_of_run(service.service)
     journal = journal_of(service.service, release_id)
     if journal.exists():
         refuse_other(Record.read(journal), version)
@@ -106,6 +106,11 @@ def carry_out(
         get_run_logger().warning("Going back: %s", error, exc_info=not isinstance(error, DavyError))
         go_back(carrier, error)
     return ended(journal)
+
+
+def id_of_run(service: str) -> str:
+    """The id of a release that was started from Prefect's UI: the flow run's own."""
+    return f"{service}-{str(flow_run.id)[:8]}"
 
 
 def refuse_other(record: Record, version: str) -> None:

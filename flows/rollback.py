@@ -5,12 +5,14 @@ from __future__ import annotations
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.carry import carry_out, prepare
+from flows.carry import carry_out, id_of_run, prepare
 from tasks.domain.model import Outcome
 from tasks.domain.spec import ServiceFile
+from tasks.journal import journal_of
 from tasks.opening import file_of, promoted_last
 from tasks.promotion import retire_later
 from tasks.provision import provision
+from tasks.record import Record
 from tasks.release import Release
 from tasks.traffic import switch_to
 
@@ -24,6 +26,11 @@ def rollback(service: str, release: str = "") -> State[None]:
     Args:
         release: The rollback's own id; empty for one made from the flow run's.
     """
+    release = release or id_of_run(service)
+    journal = journal_of(service, release)
+    if journal.exists():  # it is gone on with, and goes where it went when it began
+        begun = Record.read(journal).opening
+        return carry_out(switch_back, "rollback", begun.service, begun.version, release)
     last = promoted_last(service)
     previous = last.stable.version if last.stable else ""
     file = file_of(service, previous) or last.service

@@ -54,6 +54,15 @@ def test_a_rollback_is_one_switch_where_the_old_version_still_runs(world: World,
     assert unserved(world.history) == []
 
 
+def test_a_rollback_begun_again_after_its_end_gives_back_its_end_and_touches_nothing(world: World) -> None:
+    run(make_service("blue-green", scale_down_delay="1h"))
+    rollback.fn("shop", "back")
+    before = len(world.history)
+    again = rollback.fn("shop", "back")
+    assert (again.name, again.message) == (Outcome.PROMOTED, "shop Promoted: v1")
+    assert world.history[before:] == []
+
+
 def test_releases_follow_each_other_and_colours_take_turns(world: World) -> None:
     for number, strategy in enumerate(STRATEGIES, start=2):
         assert run(make_service(strategy), f"v{number}", f"r{number}").name == Outcome.PROMOTED
