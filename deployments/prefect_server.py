@@ -47,9 +47,14 @@ async def begin_in_turn(
             _has_turn.reset(token)
 
 
+def take_turns() -> None:
+    """From now on the transactions of this process's server begin in turn."""
+    AioSqliteConfiguration.begin_transaction = begin_in_turn  # type: ignore[assignment, method-assign]
+
+
 def main() -> None:
     """Run Prefect's server."""
-    AioSqliteConfiguration.begin_transaction = begin_in_turn  # type: ignore[assignment, method-assign]
+    take_turns()
     sys.argv[1:1] = ["server", "start"]
     app()
 

@@ -18,9 +18,12 @@ import pytest
 from prefect import Flow, get_client
 from prefect.client.schemas.objects import State
 from prefect.flow_engine import run_flow
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.server.api.server import SubprocessASGIServer
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_settings, temporary_settings
 from prefect.states import Scheduled
 from prefect.testing.utilities import prefect_test_harness
+
+from tests.rig.stack import ROOT
 
 _STARTED = pytest.StashKey[bool]()
 
@@ -40,11 +43,23 @@ def start_engine(request: pytest.FixtureRequest) -> None:
         return folder
 
     stack = ExitStack()
-    with patch("prefect.testing.utilities.mkdtemp", folder_with_database):
+    with (
+        patch("prefect.testing.utilities.mkdtemp", folder_with_database),
+        patch.object(SubprocessASGIServer, "_run_uvicorn_command", start_server),
+    ):
         stack.enter_context(prefect_test_harness(server_startup_timeout=120))
     stack.enter_context(temporary_settings(updates={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
     request.config.add_cleanup(stack.close)
     request.config.stash[_STARTED] = True
+
+
+def start_server(server: SubprocessASGIServer) -> subprocess.Popen[bytes]:
+    """As Prefect's harness starts it, but with writers that take turns: `prefect_app`."""
+    app = [sys.executable, "-m", "uvicorn", "--factory", "tests.rig.prefect_app:create_app"]
+    options = [f"--port={server.port}", "--log-level=error", "--lifespan=on"]
+    kind = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+    chosen = get_current_settings().to_environment_variables(exclude_unset=True)
+    return subprocess.Popen([*app, *options], cwd=ROOT, env=os.environ | kind | chosen)
 
 
 def run_as_scheduled(
