@@ -24,6 +24,7 @@ LOOK_BACK = 5
 """How many of a service's last releases may still have something to clear away."""
 POLL = 0.5
 """Seconds between two looks at whether it is this release's turn."""
+WITHDRAWN = "cancelled while it waited for its turn; nothing was touched"
 
 
 def await_turn(service: ServiceFile, release: str, version: str) -> None:
@@ -73,16 +74,17 @@ def supersede(record: Record, release: str, version: str) -> None:
 
 
 def withdraw(service: str, release: str) -> bool:
-    """Have a release not begin that waits for its turn.
+    """Have a release not begin that waits for its turn, nor a second process of it that stands by.
 
     Returns:
         Whether it waited.
     """
-    path = _place(service, release)
-    if _waiting(path) is None:
-        return False
-    path.unlink(missing_ok=True)
-    return True
+    place = _place(service, release)
+    files = sorted(place.parent.glob("*"))  # who stands by comes first, and so cannot take the place meanwhile
+    waiting = [file for file in files if file.stem == place.stem and _waiting(file)]
+    for file in waiting:
+        file.unlink(missing_ok=True)
+    return bool(waiting)
 
 
 class Place:
@@ -106,17 +108,27 @@ class Place:
         try:
             while not self._take(new):
                 time.sleep(POLL)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
         finally:
-            new.unlink()
+            new.unlink(missing_ok=True)
         return self
 
     def _take(self, new: Path) -> bool:
-        """Put the file in its place; not while another process of this release waits there."""
+        """Put the file in its place; not while another process of this release waits there.
+
+        Raises:
+            WithdrawnError: It was withdrawn; not retried.
+        """
         _waiting(self._path)  # clears away what a dead one left
-        with suppress(FileExistsError):
+        try:
             self._path.hardlink_to(new)
-            return True
-        return False
+        except FileExistsError:
+            return False
+        except FileNotFoundError:
+            raise WithdrawnError(WITHDRAWN) from None
+        return True
 
     def _is_held(self) -> bool:
         """Whether the file in the place is this process's own."""
@@ -139,8 +151,7 @@ class Place:
             WithdrawnError: It was withdrawn; not retried.
         """
         if not self._is_held():
-            msg = "cancelled while it waited for its turn; nothing was touched"
-            raise WithdrawnError(msg)
+            raise WithdrawnError(WITHDRAWN)
         for path in self._path.parent.glob("*.json"):
             other = _waiting(path) if path != self._path else None
             if other and (other.at, other.release) > (self._line["at"], self._line["release"]):

@@ -136,6 +136,18 @@ def test_a_place_that_was_withdrawn_is_not_held_by_the_process_that_comes_after(
             second.give_way()
 
 
+def test_a_withdrawn_release_does_not_begin_by_a_process_that_stands_by(home: Path) -> None:
+    queue = home / "queue" / "shop"
+    with ThreadPoolExecutor(1) as threads, Place("shop", "r1", "v2"), Place("shop", "r1.5", "v2") as other:
+        second = threads.submit(Place("shop", "r1", "v2").__enter__)
+        await_that(lambda: len(list(queue.glob("r1.*"))) == 3)
+        assert withdraw("shop", "r1")
+        with pytest.raises(WithdrawnError):
+            second.result(10)
+        other.give_way()
+    assert list(queue.iterdir()) == []
+
+
 def test_a_place_that_a_dead_process_left_is_taken(home: Path) -> None:
     left = home / "queue" / "shop" / "r1.json"
     left.parent.mkdir(parents=True)
