@@ -38,7 +38,7 @@ from tests.rig.stage import Story
 FIRST = "1.0"
 ENTRIES = {"istio": "istio", "gateway_api": "gateway", "nginx": "ingress", "replicas": "service"}
 """By router, what decides where the mesh sends requests."""
-AT_ONCE = 3
+AT_ONCE = 4
 SETTLED_WITHIN = 60
 LONGEST = 580
 POLL = 0.1
