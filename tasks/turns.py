@@ -80,7 +80,7 @@ def withdraw(service: str, release: str) -> bool:
         Whether it waited.
     """
     place = _place(service, release)
-    files = sorted(place.parent.glob("*"))  # who stands by comes first, and so cannot take the place meanwhile
+    files = sorted(place.parent.glob("*"))  # who stands by comes first, so none takes the place meanwhile
     waiting = [file for file in files if file.stem == place.stem and _waiting(file)]
     for file in waiting:
         file.unlink(missing_ok=True)

