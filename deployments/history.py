@@ -94,7 +94,7 @@ def print_history(console: Console, history: History, runs: Sequence[EndedRun] |
     if shown:
         console.print(_releases(console, shown, undone_by(history.entries)))
     for one in history.unreadable:
-        console.print(f"[red]unreadable:[/] {escape(one.trouble)}")
+        console.print(f"[red]unreadable:[/] {escape(one.trouble)}", soft_wrap=True)  # the path stays whole
     for run in () if runs is None else runs[:limit]:
         subject = escape(" ".join(filter(None, (run.service, run.version))))
         line = f"[red]no release:[/] {run.ended:%m-%d %H:%M} {subject} {run.state}: {escape(run.message)}"
