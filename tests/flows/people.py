@@ -36,22 +36,18 @@ def record() -> Record:
 
 
 @contextmanager
-def people(*deeds: tuple[str, Callable[[], object]]) -> Iterator[None]:
-    """Each deed is done once, as soon as the release bakes in the step, or waits at the gate, that stands before it."""
+def somebody_looks(look: Callable[[Record], None]) -> Iterator[None]:
+    """Somebody looks at the release every few milliseconds, until the first thing that goes wrong for them."""
     over, errors = threading.Event(), []
 
     def watch() -> None:
-        left = list(deeds)
-        while left and not over.wait(0.005):
+        while not over.wait(0.005) and not errors:
             if not journal_of("shop", "r1").exists():
                 continue
-            now = record()
-            place = f"gate {now.gate.point}" if now.gate else step_now(now.lines)
-            if place == left[0][0]:
-                try:
-                    left.pop(0)[1]()
-                except Exception as error:  # noqa: BLE001 - the test raises it
-                    errors.append(error)
+            try:
+                look(record())
+            except Exception as error:  # noqa: BLE001 - the test raises it
+                errors.append(error)
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -62,6 +58,20 @@ def people(*deeds: tuple[str, Callable[[], object]]) -> Iterator[None]:
         thread.join()
     if errors:
         raise errors[0]
+
+
+@contextmanager
+def people(*deeds: tuple[str, Callable[[], object]]) -> Iterator[None]:
+    """Each deed is done once, as soon as the release bakes in the step, or waits at the gate, that stands before it."""
+    left = list(deeds)
+
+    def look(now: Record) -> None:
+        place = f"gate {now.gate.point}" if now.gate else step_now(now.lines)
+        if left and place == left[0][0]:
+            left.pop(0)[1]()
+
+    with somebody_looks(look):
+        yield
 
 
 def saying(act: Act, by: str = "ann", **more: Any) -> Callable[[], object]:  # noqa: ANN401 - arguments of `say`

@@ -20,6 +20,7 @@ from tasks.domain.units import WHOLE
 from tasks.journal import journal_of
 from tasks.record import Record
 from tasks.release import Carrier
+from tests.flows.people import somebody_looks
 from tests.rig.bare import run
 from tests.rig.fakes import FakeFleet, make_service
 from tests.rig.world import World
@@ -36,25 +37,15 @@ def record(release: str = "r1") -> Record:
 @contextmanager
 def people(act: Callable[[Record], None]) -> Iterator[None]:
     """Somebody acts once at each gate that is waited at."""
-    over = threading.Event()
+    seen: set[tuple[str, str]] = set()
 
-    def watch() -> None:
-        seen: set[tuple[str, str]] = set()
-        while not over.wait(0.005):
-            if not journal_of("shop", "r1").exists():
-                continue
-            now = record()
-            if now.gate and (now.gate.point, now.gate.plan) not in seen:
-                seen.add((now.gate.point, now.gate.plan))
-                act(now)
+    def look(now: Record) -> None:
+        if now.gate and (now.gate.point, now.gate.plan) not in seen:
+            seen.add((now.gate.point, now.gate.plan))
+            act(now)
 
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
+    with somebody_looks(look):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def approves(by: str = "ann") -> Callable[[Record], None]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tasks.detectable import refuse_blind
@@ -11,19 +9,11 @@ from tasks.domain.errors import InputError
 from tasks.domain.model import Revision, Slot
 from tasks.journal import journal_of
 from tasks.opening import open_release, preflight
-from tests.rig.fakes import make_service, make_world
+from tests.rig.fakes import make_service
 from tests.rig.world import World
 
 STABLE = Revision("shop", Slot.BLUE, "v1")
 ASKED = {"error_rate": {"tolerance": 20, "floor": 0.5, "detect": 2}}
-
-
-@pytest.fixture
-def world(home: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    del home
-    made = make_world(monkeypatch)
-    made.have_stable(3)
-    return made
 
 
 def test_without_traffic_a_gate_that_must_see_something_is_refused(world: World) -> None:

@@ -12,16 +12,8 @@ from tasks.journal import journal_of, read_lease, take
 from tasks.opening import find_stable, open_release, preflight, promoted_last
 from tasks.record import Opening, Record
 from tasks.turns import refuse_second
-from tests.rig.fakes import make_service, make_world
+from tests.rig.fakes import make_service
 from tests.rig.world import World
-
-
-@pytest.fixture
-def world(home: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    del home
-    made = make_world(monkeypatch)
-    made.have_stable(3)
-    return made
 
 
 def past(release: str, version: str, outcome: Outcome | None, *, stable: str | None = "v0") -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -15,19 +14,16 @@ from tasks.opening import open_release
 from tasks.record import Record
 from tasks.release import Carrier
 from tasks.restore import restore, take_back
-from tests.rig.fakes import make_service, make_world
+from tests.rig.fakes import make_service
 from tests.rig.world import Died, World, unserved
 
 CANDIDATE = Revision("shop", Slot.CANDIDATE, "v2")
 
 
 @pytest.fixture
-def world(home: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    del home
-    made = make_world(monkeypatch)
-    made.have_stable(3)
+def world(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr("tasks.restore.PAUSE", 0.01)
-    return made
+    return world
 
 
 def under_way(service: ServiceFile | None = None) -> Carrier:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
@@ -62,3 +63,14 @@ def meanwhile(cluster: Cluster, verb: str, act: Callable[[], object]) -> Iterato
 
     with patch.object(cluster, "_call", call):
         yield
+
+
+@dataclass(frozen=True)
+class Stale:
+    """A lease that was lost, and whose holder has not noticed."""
+
+    epoch: int = 1
+    release: str = "first"
+
+    def check(self) -> None:
+        """It believes that it holds it."""

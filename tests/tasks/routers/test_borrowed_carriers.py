@@ -17,7 +17,7 @@ from tasks.routers import open_router
 from tests.rig.cluster.control_plane import ControlPlane
 from tests.tasks.routers.borrowing import BLUE, HALF, TENTH, Stage
 from tests.tasks.routers.by_hand import plain
-from tests.tasks.routers.crashes import DiedError, dying, meanwhile
+from tests.tasks.routers.crashes import DiedError, Stale, dying, meanwhile
 
 
 def test_others_who_write_the_object_only_delay_a_write(
@@ -51,16 +51,6 @@ def _edited(found: Json) -> Json:
     said["edits"] = str(int(said.get("edits", 0)) + 1)
     found["metadata"]["annotations"] = said
     return found
-
-
-class Stale:
-    """A lease that was lost, and whose holder has not noticed."""
-
-    epoch = 1
-    release = "first"
-
-    def check(self) -> None:
-        """It believes that it holds it."""
 
 
 def test_an_older_epoch_can_change_nothing(borrowed: Stage) -> None:

@@ -18,6 +18,7 @@ from tasks.domain.model import Match, Slot, Traffic
 from tests.rig.stack import await_that
 from tests.tasks.routers.borrowing import BLUE, TENTH, Stage, opened
 from tests.tasks.routers.by_hand import plain
+from tests.tasks.routers.crashes import Stale
 from tests.tasks.routers.routes import ISTIO
 
 pytestmark = pytest.mark.parametrize("stage", ["istio"], indirect=True)
@@ -128,12 +129,6 @@ def test_the_rule_goes_with_a_service_that_somebody_deletes(stage: Stage) -> Non
 
 
 def test_a_rule_of_a_newer_carrier_is_left_alone(stage: Stage) -> None:
-    class Stale:
-        epoch, release = 1, "first"
-
-        def check(self) -> None:
-            """It believes that it holds it."""
-
     stage.shop.world.create(DESTINATION_RULE, RULE)
     stage.router.write(TENTH, stage.succeed())
     before = rule_of(stage, Slot.BLUE)

@@ -11,7 +11,7 @@ from tasks.domain.errors import LeaseLostError
 from tasks.domain.model import Traffic
 from tasks.journal import take
 from tests.tasks.routers import ingresses
-from tests.tasks.routers.crashes import DiedError, dying, meanwhile
+from tests.tasks.routers.crashes import DiedError, Stale, dying, meanwhile
 from tests.tasks.routers.ingresses import BLUE, WAYS, Stage, to
 
 stage = ingresses.stage
@@ -39,16 +39,9 @@ def test_a_carrier_may_die_before_any_change_and_what_it_repeats_ends_the_same(
 
 
 def test_a_newer_epoch_is_not_written_over(stage: Stage) -> None:
-    first = stage.lease
-    stage.router.write(to(share=500), first)
+    stage.router.write(to(share=500), stage.lease)
     stage.lease = take("shop", "first", over=True)
     stage.opened().write(to(), stage.lease)
-
-    class Stale:
-        epoch, release = first.epoch, first.release
-
-        def check(self) -> None:
-            """It believes that it holds it."""
 
     before = [stage.main, stage.canary, *stage.shop.world.list(SERVICE)]
     for act in (

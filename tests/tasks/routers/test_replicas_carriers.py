@@ -12,7 +12,7 @@ from tasks.domain.errors import LeaseLostError
 from tasks.domain.model import Split, Traffic
 from tasks.journal import take
 from tests.tasks.routers.by_hand import plain
-from tests.tasks.routers.crashes import DiedError, dying, meanwhile
+from tests.tasks.routers.crashes import DiedError, Stale, dying, meanwhile
 from tests.tasks.routers.selecting import ALL_BLUE, BLUE, CANDIDATE, Stage, to
 
 
@@ -51,17 +51,10 @@ def test_somebody_elses_writes_are_read_before_ours(shared: Stage) -> None:
 
 
 def test_an_older_epoch_can_change_nothing(shared: Stage) -> None:
-    first = shared.lease
     shared.shop.deploy(CANDIDATE)
     shared.write(to(500))
     shared.lease = take("shop", "first", over=True)
     shared.write(ALL_BLUE)
-
-    class Stale:
-        epoch, release = first.epoch, first.release
-
-        def check(self) -> None:
-            """It believes that it holds it."""
 
     before = shared.users
     for act in (
