@@ -34,10 +34,10 @@ from typing import Self, TextIO
 
 import aiohttp
 
-PATIENCE = 5  # seconds that a user waits for an answer
+PATIENCE = 20  # seconds that a user waits for an answer: longer than a busy machine stands still
 RETURNING = 10  # users of each service that keep their cookies
 PRODUCTS = 10
-GRACE = PATIENCE + 5  # seconds for the last answers and the process's end
+GRACE = 5  # seconds for the process's end, after the last answers
 
 
 class Load:
@@ -48,11 +48,15 @@ class Load:
         rate: Requests per second, to each of them.
         seconds: When it stops by itself.
         record: The file that its lines are appended to.
+        patience: Seconds that a user waits for an answer.
     """
 
-    def __init__(self, urls: Sequence[str], *, rate: int, seconds: float, record: Path) -> None:
+    def __init__(
+        self, urls: Sequence[str], *, rate: int, seconds: float, record: Path, patience: float = PATIENCE
+    ) -> None:
         self.record = record
-        options = [f"--rate={rate}", f"--seconds={seconds}", f"--record={record}"]
+        self._patience = patience
+        options = [f"--rate={rate}", f"--seconds={seconds}", f"--record={record}", f"--patience={patience}"]
         self._command = [sys.executable, str(Path(__file__).absolute()), *options, *urls]
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -79,7 +83,7 @@ class Load:
         if self._process:
             self._process.send_signal(signal.SIGTERM)
             try:
-                self._process.wait(GRACE)
+                self._process.wait(self._patience + GRACE)
             except subprocess.TimeoutExpired:
                 self._process.kill()
         self.wait()
@@ -134,7 +138,9 @@ class _Users:
         self._record.write(json.dumps(line) + "\n")
 
 
-async def _open(stack: AsyncExitStack, urls: Sequence[str]) -> dict[str, list[aiohttp.ClientSession]]:
+async def _open(
+    stack: AsyncExitStack, urls: Sequence[str], patience: float
+) -> dict[str, list[aiohttp.ClientSession]]:
     """By service: as many users without cookies as such that return with theirs."""
     connector = await stack.enter_async_context(aiohttp.TCPConnector(limit=0, keepalive_timeout=3600))
     sessions: dict[str, list[aiohttp.ClientSession]] = {}
@@ -147,7 +153,7 @@ async def _open(stack: AsyncExitStack, urls: Sequence[str]) -> dict[str, list[ai
                     connector=connector,
                     connector_owner=False,
                     cookie_jar=jar,
-                    timeout=aiohttp.ClientTimeout(total=PATIENCE),
+                    timeout=aiohttp.ClientTimeout(total=patience),
                     middlewares=[_once],
                 )
             )
@@ -156,14 +162,14 @@ async def _open(stack: AsyncExitStack, urls: Sequence[str]) -> dict[str, list[ai
     return sessions
 
 
-async def run(urls: Sequence[str], rate: int, seconds: float, record: Path) -> None:
+async def run(urls: Sequence[str], rate: int, seconds: float, record: Path, patience: float) -> None:
     """Send until time is up or a signal comes, then wait for the last answers."""
     end = asyncio.Event()
     for caught in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(caught, end.set)
     async with AsyncExitStack() as stack:
         lines = stack.enter_context(record.open("a", buffering=1))
-        users = _Users(await _open(stack, urls), lines)
+        users = _Users(await _open(stack, urls, patience), lines)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         began = time.time()
         pace = rate * len(urls)
@@ -183,11 +189,18 @@ def main() -> None:
     parser.add_argument("--rate", type=int, required=True, help="requests per second, to each URL")
     parser.add_argument("--seconds", type=float, required=True, help="how long")
     parser.add_argument("--record", type=Path, required=True, help="file that gets a JSON line per request")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=PATIENCE,
+        help="seconds that a user waits for an answer (%(default)s)",
+    )
     parser.add_argument("urls", nargs="+", metavar="URL", help="a service's address")
     options = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    asyncio.run(run([url.rstrip("/") for url in options.urls], options.rate, options.seconds, options.record))
+    urls = [url.rstrip("/") for url in options.urls]
+    asyncio.run(run(urls, options.rate, options.seconds, options.record, options.patience))
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def stories(davy: Davy) -> Iterator[dict[str, Story]]:
         shop(f"bad-{name}", port=next(davy.ports), home=davy.home, **own)
         for name, (_, _, own) in CASES.items()
     ]
-    with Stage(davy, contents, rate=60) as stage:
+    with Stage(davy, contents, rate=60, quiet=[f"bad-{name}" for name in UNSEEN]) as stage:
         stage.release_all({f"bad-{name}": version for name, (version, _, _) in CASES.items()})
         for name in CASES:
             stage.settle(f"bad-{name}", FIRST)

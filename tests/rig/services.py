@@ -11,7 +11,7 @@ from tests.rig.stack import ROOT
 
 Content = dict[str, Any]
 
-LIMITS: Content = {"error_rate": {"max": 1, "min_requests": 15}, "restarts": {"max": 0}}
+LIMITS: Content = {"error_rate": {"max": 1, "min_requests": 10}, "restarts": {"max": 0}}
 SWITCHING: Content = {"watch": "3s", "scale_down_delay": "3s"}
 PREVIEW: Content = {"preview": {"path": "/products", "requests": 2}}
 STRATEGIES: dict[str, Content] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -31,6 +31,8 @@ AT_ONCE = 3
 SETTLED_WITHIN = 40
 """Seconds after a release's end in which what is due to be retired is gone, on a busy machine."""
 POLL = 0.1
+QUIET = 5
+"""Requests per second to a service that only has to be there."""
 LONGEST = 580
 """Seconds after which a load ends by itself."""
 
@@ -81,16 +83,19 @@ class Stage:
     Args:
         contents: Their service files.
         rate: Requests per second, to each.
+        quiet: Those that get only a few: whose new version never gets a request.
     """
 
-    def __init__(self, davy: Davy, contents: Sequence[Content], *, rate: int = 40) -> None:
+    def __init__(
+        self, davy: Davy, contents: Sequence[Content], *, rate: int = 30, quiet: Collection[str] = ()
+    ) -> None:
         self.davy = davy
         self._contents = {content["service"]: content for content in contents}
-        self._rate = rate
+        self._rates = {name: QUIET if name in quiet else rate for name in self._contents}
         self._firsts: dict[str, Said] = {}
         self._said: dict[str, Said] = {}
         self._started: dict[str, Running] = {}
-        self._record = davy.home.parent / f"{contents[0]['service']}.jsonl"
+        self._record = davy.home.parent / contents[0]["service"]
         self._over = ExitStack()
         self.recorder = Recorder(davy.envoy_port, davy.home.parent, self._contents)
 
@@ -103,8 +108,9 @@ class Stage:
             self._firsts = dict(self._said)
             assert {said.code for said in self._firsts.values()} == {0}, self._firsts
             opening.enter_context(self.recorder)
-            urls = [self.url(name) for name in self._contents]
-            opening.enter_context(Load(urls, rate=self._rate, seconds=LONGEST, record=self._record))
+            for rate in {*self._rates.values()}:
+                urls = [self.url(name) for name, its in self._rates.items() if its == rate]
+                opening.enter_context(Load(urls, rate=rate, seconds=LONGEST, record=self._seen(rate)))
             self._began = datetime.now(UTC)
             for name in self._contents:
                 await_that(partial(requests_in, self._log(name)), what=f"load on {name}")
@@ -181,8 +187,12 @@ class Stage:
             looks=[look for look in self.recorder.looks[service] if began < look.at < until],
             censuses=[census for census in self.recorder.censuses[service] if began < census.at < until],
             requests=[one for one in requests_in(self._log(service)) if began < one.at < until],
-            users=experience(self._record, Window(self._began, end), self.url(service)),
+            users=experience(self._seen(self._rates[service]), Window(self._began, end), self.url(service)),
         )
+
+    def _seen(self, rate: int) -> Path:
+        """What the load of this rate records."""
+        return self._record.with_suffix(f".{rate}.jsonl")
 
     def _log(self, service: str) -> Path:
         return self.davy.home / "logs" / f"{service}.access.log"
