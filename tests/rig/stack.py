@@ -131,8 +131,12 @@ class Davy:
         return int(self.environment["DAVY_ENVOY_PORT"])
 
     def start(self, *words: str) -> Running:
-        """Begin a command: ``start("release", file, "--version", "1.0")``."""
-        return Running([sys.executable, "-m", "deployments.cli", *words], self.environment)
+        """Begin a command: ``start("release", file, "--version", "1.0")``.
+
+        It leaves the processor to the users and to who looks at them, unless it starts what serves them.
+        """
+        yielding = () if words[0] == "up" else ("nice", "-n", "10")
+        return Running([*yielding, sys.executable, "-m", "deployments.cli", *words], self.environment)
 
     def run(self, *words: str) -> Said:
         """Carry a command out."""
