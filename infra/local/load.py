@@ -34,7 +34,7 @@ from typing import Self, TextIO
 
 import aiohttp
 
-PATIENCE = 20  # seconds that a user waits for an answer: longer than a busy machine stands still
+PATIENCE = 5  # seconds that a user waits for an answer
 RETURNING = 10  # users of each service that keep their cookies
 PRODUCTS = 10
 GRACE = 5  # seconds for the process's end, after the last answers

@@ -33,6 +33,8 @@ SETTLED_WITHIN = 40
 POLL = 0.1
 QUIET = 5
 """Requests per second to a service that only has to be there."""
+PATIENCE = 20
+"""Seconds that a user waits for an answer: longer than a busy machine stands still."""
 LONGEST = 580
 """Seconds after which a load ends by itself."""
 
@@ -110,7 +112,8 @@ class Stage:
             opening.enter_context(self.recorder)
             for rate in {*self._rates.values()}:
                 urls = [self.url(name) for name, its in self._rates.items() if its == rate]
-                opening.enter_context(Load(urls, rate=rate, seconds=LONGEST, record=self._seen(rate)))
+                load = Load(urls, rate=rate, seconds=LONGEST, record=self._seen(rate), patience=PATIENCE)
+                opening.enter_context(load)
             self._began = datetime.now(UTC)
             for name in self._contents:
                 await_that(partial(requests_in, self._log(name)), what=f"load on {name}")
